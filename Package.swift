@@ -24,9 +24,11 @@ let package = Package(
     name: "shoal",
     targets: [
         library("JSON", []),
+        .target(name: "Kernels", linkerSettings: [.linkedLibrary("m")]),
 
         .target(name: "TestSupport", dependencies: ["JSON"], path: "Tests/TestSupport", swiftSettings: swiftSettings),
         tests(of: "JSON"),
+        tests(of: "Kernels", ["JSON"]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c17

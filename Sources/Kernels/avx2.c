@@ -1,0 +1,140 @@
+// AVX2 with FMA: what is its own. All else is in the headers, compiled here for this instruction set.
+#if defined(__x86_64__)
+#include "kernels_internal.h"
+#include <immintrin.h>
+
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+
+#define TOKENS 4
+#define MXFP4_OFFSET 12
+#define Q8_OFFSET 0
+#define F32_ROWS 2
+#define F32_TOKENS 2
+#define ATTENTION_KEYS 2
+#define ATTENTION_HEADS 2
+#define ATTENTION_CHUNKS 2
+
+#include "vectors.h"
+#include "q8_slice.h"
+
+INLINE __m256i load_lanes(const uint8_t *const rows[8], int first, size_t offset) {
+    return _mm256_loadu2_m128i(
+        (const __m128i *)(rows[first + 4] + offset), (const __m128i *)(rows[first] + offset));
+}
+
+/// The block at `offset` of each of sixteen rows, as doubled values plus 12: [8][16 rows][4 columns], even columns
+/// first.
+INLINE void decode_mxfp4_block(const uint8_t *const rows[SHOAL_TILE_ROWS], size_t offset, uint8_t *values) {
+    const __m256i lookup = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
+    const __m256i low = _mm256_set1_epi8(15);
+    for (int half = 0; half < 2; half++) {
+        const uint8_t *const *eight = rows + half * 8;
+        __m256i a = load_lanes(eight, 0, offset), b = load_lanes(eight, 1, offset);
+        __m256i c = load_lanes(eight, 2, offset), d = load_lanes(eight, 3, offset);
+        // A 4x4 transposition of 32-bit words within each half: word i of all eight rows, in order.
+        __m256i ab = _mm256_unpacklo_epi32(a, b), cd = _mm256_unpacklo_epi32(c, d);
+        __m256i ab_high = _mm256_unpackhi_epi32(a, b), cd_high = _mm256_unpackhi_epi32(c, d);
+        __m256i words[4] = {
+            _mm256_unpacklo_epi64(ab, cd),
+            _mm256_unpackhi_epi64(ab, cd),
+            _mm256_unpacklo_epi64(ab_high, cd_high),
+            _mm256_unpackhi_epi64(ab_high, cd_high),
+        };
+        for (int i = 0; i < 4; i++) {
+            __m256i even = _mm256_shuffle_epi8(lookup, _mm256_and_si256(words[i], low));
+            __m256i odd = _mm256_shuffle_epi8(lookup, _mm256_and_si256(_mm256_srli_epi16(words[i], 4), low));
+            _mm256_store_si256((__m256i *)(values + i * 64 + half * 32), even);
+            _mm256_store_si256((__m256i *)(values + (i + 4) * 64 + half * 32), odd);
+        }
+    }
+}
+
+/// The dot products of one block, eight rows and `tokens` tokens. maddubs adds pairs of products in 16 bits, which
+/// saturate, so: MXFP4 weights are at most 24, and four pair sums stay below 4 * 2 * 24 * 127 = 24,384; int8 weights
+/// enter as magnitudes, their signs moved to the activations, and one pair sum is at most 2 * 128 * 127 = 32,512.
+INLINE void dots_of_eight(
+    product_kind kind, int tokens, const uint8_t *values, const int8_t (*x)[SHOAL_BLOCK], __m256i *dots) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    for (int half = 0; half < 2; half++) {
+        __m256i pairs[TOKENS];
+        for (int i = half * 4; i < half * 4 + 4; i++) {
+            __m256i w = _mm256_loadu_si256((const __m256i *)(values + i * 64));
+            if (kind != MXFP4_BY_8) w = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
+            __m256i magnitude = kind != MXFP4_BY_8 ? _mm256_abs_epi8(w) : w;
+            for (int t = 0; t < tokens; t++) {
+                int32_t four;
+                memcpy(&four, x[t] + i * 4, sizeof four);
+                __m256i u = _mm256_set1_epi32(four);
+                if (kind != MXFP4_BY_8) {
+                    __m256i sums = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(u, w));
+                    dots[t] = _mm256_add_epi32(dots[t], _mm256_madd_epi16(sums, ones));
+                } else {
+                    __m256i sums = _mm256_maddubs_epi16(magnitude, u);
+                    pairs[t] = i == half * 4 ? sums : _mm256_add_epi16(pairs[t], sums);
+                }
+            }
+        }
+        if (kind == MXFP4_BY_8)
+            for (int t = 0; t < tokens; t++)
+                dots[t] = _mm256_add_epi32(dots[t], _mm256_madd_epi16(pairs[t], ones));
+    }
+}
+
+/// sums[t] += the products of `tokens` tokens with a tile over `blocks` blocks, the first of them at index `at` of x.
+/// Meanwhile the bytes `prefetch_distance` behind are fetched, unless that is 0.
+INLINE void q8_products(
+    product_kind kind, int tokens, const uint8_t *values, size_t prefetch_distance, const float *scales,
+    const q8_slice *x, size_t at, size_t blocks, f32x16 *sums) {
+    // Eight rows after the other eight: all sixteen at once would not fit the registers.
+    for (int half = 0; half < 2; half++) {
+        __m256 eight[TOKENS];
+        for (int t = 0; t < tokens; t++) eight[t] = half ? sums[t].hi : sums[t].lo;
+        for (size_t b = 0; b < blocks; b++) {
+            size_t first = at + b * x->stride;
+            if (half == 0) prefetch_tile_block(values + b * 512, prefetch_distance);
+            __m256i dots[TOKENS];
+            for (int t = 0; t < tokens; t++) dots[t] = _mm256_set1_epi32(x->offsets[first + (size_t)t]);
+            if (kind == Q8_BY_16) {
+                __m256i high[TOKENS];
+                for (int t = 0; t < tokens; t++) high[t] = _mm256_setzero_si256();
+                dots_of_eight(kind, tokens, values + b * 512 + half * 32, x->values + first, high);
+                for (int t = 0; t < tokens; t++)
+                    dots[t] = _mm256_add_epi32(dots[t], _mm256_sub_epi32(_mm256_slli_epi32(high[t], 8), high[t]));
+            }
+            dots_of_eight(
+                kind, tokens, values + b * 512 + half * 32, (kind == Q8_BY_16 ? x->low : x->values) + first, dots);
+            __m256 scale = _mm256_loadu_ps(scales + b * LANES + half * 8);
+            for (int t = 0; t < tokens; t++) {
+                __m256 factor = _mm256_mul_ps(_mm256_set1_ps(x->scales[first + (size_t)t]), scale);
+                eight[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[t]), factor, eight[t]);
+            }
+        }
+        for (int t = 0; t < tokens; t++) {
+            if (half)
+                sums[t].hi = eight[t];
+            else
+                sums[t].lo = eight[t];
+        }
+    }
+}
+
+/// The MXFP4 values, doubled, of the codes in the lowest four bits of each lane.
+INLINE f32x16 e2m1_doubled(u32x16 codes) {
+    const __m256 magnitudes = _mm256_setr_ps(0, 1, 2, 3, 4, 6, 8, 12);
+    u32x16 signs = (codes & 8) << 28;
+    f32x16 v;
+    v.lo = _mm256_permutevar8x32_ps(magnitudes, (__m256i)codes.lo);
+    v.hi = _mm256_permutevar8x32_ps(magnitudes, (__m256i)codes.hi);
+    return from_bits(bits_of(v) | signs);
+}
+
+#include "attention.h"
+#include "elementwise.h"
+#include "matmul_f32.h"
+#include "matmul_q8.h"
+
+#pragma clang attribute pop
+
+const shoal_kernels shoal_kernels_avx2 = SHOAL_KERNELS(SHOAL_ISA_AVX2, "avx2");
+#endif

@@ -1,0 +1,26 @@
+// Which variant runs: the fastest that this processor supports, or the one that SHOAL_ISA names.
+#include "kernels_internal.h"
+#include <stdlib.h>
+
+const shoal_kernels *shoal_kernels_for(shoal_isa isa) {
+#if defined(__x86_64__)
+    // These ask the operating system too, which must save the wide registers.
+    int has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    int has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                     __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                     __builtin_cpu_supports("avx512vnni");
+    if (isa == SHOAL_ISA_AVX512_VNNI && has_avx512) return &shoal_kernels_avx512;
+    if (isa == SHOAL_ISA_AVX2 && has_avx2) return &shoal_kernels_avx2;
+#endif
+    return isa == SHOAL_ISA_SCALAR ? &shoal_kernels_scalar : NULL;
+}
+
+const shoal_kernels *shoal_kernels_named(const char *name) {
+    for (int isa = SHOAL_ISA_COUNT - 1; isa >= 0; isa--) {
+        const shoal_kernels *kernels = shoal_kernels_for((shoal_isa)isa);
+        if (kernels && (!name || !*name || strcmp(name, kernels->name) == 0)) return kernels;
+    }
+    return NULL;
+}
+
+const shoal_kernels *shoal_kernels_selected(void) { return shoal_kernels_named(getenv("SHOAL_ISA")); }

@@ -1,0 +1,47 @@
+// What the variants share with the scalar reference.
+#ifndef SHOAL_KERNELS_INTERNAL_H
+#define SHOAL_KERNELS_INTERNAL_H
+
+#include "Kernels.h"
+#include <string.h>
+
+#pragma STDC FP_CONTRACT OFF
+
+static inline float shoal_float_from_bits(uint32_t bits) {
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+static inline uint32_t shoal_bits_of(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+static inline float shoal_bf16(uint16_t x) { return shoal_float_from_bits((uint32_t)x << 16); }
+
+/// 2^(scale - 128), the factor of a doubled E2M1 code. Scale 0 gives the subnormal 2^-128.
+static inline float shoal_mxfp4_half_scale(uint8_t scale) {
+    return shoal_float_from_bits(scale >= 2 ? (uint32_t)(scale - 1) << 23 : 0x00200000u << scale);
+}
+
+/// E2M1 codes, doubled so that they are integers.
+static const int8_t shoal_e2m1_doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+/// The table of a file that defines every kernel as a static function of the same name.
+#define SHOAL_KERNELS(isa_value, name_value)                                                                          \
+    {                                                                                                                 \
+        .isa = isa_value, .name = name_value, .quantize_q8 = quantize_q8, .quantize_q16 = quantize_q16,               \
+        .matmul_mxfp4_q8 = matmul_mxfp4_q8, .matmul_q8_q8 = matmul_q8_q8, .matmul_q8_q16 = matmul_q8_q16,             \
+        .matmul_mxfp4_f32 = matmul_mxfp4_f32, .matmul_bf16_f32 = matmul_bf16_f32,                                     \
+        .rms_norm = rms_norm, .rope = rope, .attention = attention, .swiglu = swiglu, .combine_f32 = combine_f32,     \
+        .combine_bf16 = combine_bf16, .f32_to_bf16 = f32_to_bf16, .bf16_to_f32 = bf16_to_f32,                         \
+        .max_and_sum_exp = max_and_sum_exp, .dequantize_mxfp4 = dequantize_mxfp4,                                     \
+    }
+
+extern const shoal_kernels shoal_kernels_scalar;
+#if defined(__x86_64__)
+extern const shoal_kernels shoal_kernels_avx2;
+extern const shoal_kernels shoal_kernels_avx512;
+#endif
+
+#endif

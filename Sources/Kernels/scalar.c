@@ -1,0 +1,279 @@
+// The reference: portable C that defines, to the bit, what every other variant computes.
+#include "kernels_internal.h"
+#include <math.h>
+
+static float reduce16(float p[16]) {
+    for (int width = 8; width >= 1; width /= 2)
+        for (int j = 0; j < width; j++) p[j] += p[j + width];
+    return p[0];
+}
+
+// exp(x) = 2^n * exp(r), n = round(x / ln 2), r in ±ln2/2 by a two-part ln 2 (Cody and Waite), then a polynomial.
+float shoal_exp(float x) {
+    if (x != x) return x;
+    if (x < -87.3f) return 0.0f;
+    if (x > 88.7f) return INFINITY;
+    float n = rintf(x * 1.44269504088896341f);
+    float r = fmaf(n, -0.693359375f, x);
+    r = fmaf(n, 2.12194440e-4f, r);
+    float p = 1.9875691500e-4f;
+    p = fmaf(p, r, 1.3981999507e-3f);
+    p = fmaf(p, r, 8.3334519073e-3f);
+    p = fmaf(p, r, 4.1665795894e-2f);
+    p = fmaf(p, r, 1.6666665459e-1f);
+    p = fmaf(p, r, 5.0000001201e-1f);
+    p = fmaf(p, r * r, r) + 1.0f;
+    // Two factors, because n = 128 has no float32 exponent of its own.
+    int32_t whole = (int32_t)n, half = whole >> 1;
+    float low = shoal_float_from_bits((uint32_t)(half + 127) << 23);
+    float high = shoal_float_from_bits((uint32_t)(whole - half + 127) << 23);
+    return p * low * high;
+}
+
+// The bfloat16 scale with which a block's largest magnitude becomes `most`, rounded up so that nothing exceeds it.
+// Zero for a block too small to scale, NaN for one that holds a NaN or an infinity.
+static uint16_t block_scale(const float *x, size_t width, float most) {
+    uint32_t largest = 0;  // compared as integers, so that NaN and infinity win
+    for (size_t j = 0; j < width; j++) {
+        uint32_t magnitude = shoal_bits_of(x[j]) & 0x7fffffffu;
+        if (magnitude > largest) largest = magnitude;
+    }
+    if (largest >= 0x7f800000u) return 0x7fc0;
+    float maximum = shoal_float_from_bits(largest);
+    return maximum < 0x1p-100f ? 0 : (uint16_t)((shoal_bits_of(maximum / most) + 0xffffu) >> 16);
+}
+
+static int has_values(uint16_t scale) { return scale != 0 && scale != 0x7fc0; }
+
+static void quantize_q8(const float *x, size_t columns, int8_t *values, uint16_t *scales) {
+    for (size_t start = 0, block = 0; start < columns; start += SHOAL_BLOCK, block++) {
+        size_t width = columns - start < SHOAL_BLOCK ? columns - start : SHOAL_BLOCK;
+        scales[block] = block_scale(x + start, width, 127.0f);
+        memset(values + start, 0, SHOAL_BLOCK);
+        float inverse = 1.0f / shoal_bf16(scales[block]);
+        for (size_t j = 0; has_values(scales[block]) && j < width; j++)
+            values[start + j] = (int8_t)rintf(x[start + j] * inverse);
+    }
+}
+
+static void quantize_q16(const float *x, size_t columns, int8_t *high, int8_t *low, uint16_t *scales) {
+    for (size_t start = 0, block = 0; start < columns; start += SHOAL_BLOCK, block++) {
+        size_t width = columns - start < SHOAL_BLOCK ? columns - start : SHOAL_BLOCK;
+        scales[block] = block_scale(x + start, width, 32512.0f);
+        memset(high + start, 0, SHOAL_BLOCK);
+        memset(low + start, 0, SHOAL_BLOCK);
+        float inverse = 1.0f / shoal_bf16(scales[block]);
+        for (size_t j = 0; has_values(scales[block]) && j < width; j++) {
+            float value = rintf(x[start + j] * inverse);
+            float multiple = rintf(value * (1.0f / 255.0f));
+            high[start + j] = (int8_t)multiple;
+            low[start + j] = (int8_t)(value - multiple * 255.0f);
+        }
+    }
+}
+
+static void matmul_mxfp4_q8(
+    const shoal_mxfp4_matrix *w, const shoal_q8_rows *x, size_t row_begin, size_t row_end, float *y, size_t y_stride) {
+    size_t blocks = w->columns / SHOAL_BLOCK;
+    for (size_t t = 0; t < x->rows; t++)
+        for (size_t n = row_begin; n < row_end; n++) {
+            float sum = 0;
+            for (size_t b = 0; b < blocks; b++) {
+                const uint8_t *codes = w->blocks + (n * blocks + b) * (SHOAL_BLOCK / 2);
+                const int8_t *v = x->values + (t * blocks + b) * SHOAL_BLOCK;
+                int32_t dot = 0;
+                for (size_t j = 0; j < SHOAL_BLOCK / 2; j++)
+                    dot += shoal_e2m1_doubled[codes[j] & 15] * v[2 * j] +
+                           shoal_e2m1_doubled[codes[j] >> 4] * v[2 * j + 1];
+                float scale = shoal_bf16(x->scales[t * blocks + b]) * shoal_mxfp4_half_scale(w->scales[n * blocks + b]);
+                sum = fmaf((float)dot, scale, sum);
+            }
+            y[t * y_stride + n] = w->bias ? sum + shoal_bf16(w->bias[n]) : sum;
+        }
+}
+
+// The int8 matrix against one plane of rows, or two: value = high * 255 + low.
+static void matmul_q8(
+    const shoal_q8_matrix *w, const int8_t *high, const int8_t *low, const uint16_t *scales, size_t rows,
+    size_t row_begin, size_t row_end, float *y, size_t y_stride) {
+    for (size_t t = 0; t < rows; t++)
+        for (size_t n = row_begin; n < row_end; n++) {
+            size_t tile = n / SHOAL_TILE_ROWS, r = n % SHOAL_TILE_ROWS;
+            float sum = 0;
+            for (size_t b = 0; b < w->blocks; b++) {
+                const uint8_t *values = w->values + (tile * w->blocks + b) * SHOAL_BLOCK * SHOAL_TILE_ROWS;
+                size_t block = t * w->blocks + b;
+                int32_t dot = 0;
+                for (size_t j = 0; j < SHOAL_BLOCK; j++) {
+                    int32_t x = high[block * SHOAL_BLOCK + j];
+                    if (low) x = x * 255 + low[block * SHOAL_BLOCK + j];
+                    dot += ((int32_t)values[(j / 4 * SHOAL_TILE_ROWS + r) * 4 + j % 4] - 128) * x;
+                }
+                float scale =
+                    shoal_bf16(scales[block]) * shoal_bf16(w->scales[(tile * w->blocks + b) * SHOAL_TILE_ROWS + r]);
+                sum = fmaf((float)dot, scale, sum);
+            }
+            y[t * y_stride + n] = w->bias ? sum + shoal_bf16(w->bias[n]) : sum;
+        }
+}
+
+static void matmul_q8_q8(
+    const shoal_q8_matrix *w, const shoal_q8_rows *x, size_t row_begin, size_t row_end, float *y, size_t y_stride) {
+    matmul_q8(w, x->values, NULL, x->scales, x->rows, row_begin, row_end, y, y_stride);
+}
+
+static void matmul_q8_q16(
+    const shoal_q8_matrix *w, const shoal_q16_rows *x, size_t row_begin, size_t row_end, float *y, size_t y_stride) {
+    matmul_q8(w, x->high, x->low, x->scales, x->rows, row_begin, row_end, y, y_stride);
+}
+
+static void dequantize_mxfp4(const uint8_t *blocks, const uint8_t *scales, size_t count, float *out) {
+    for (size_t b = 0; b < count; b++) {
+        float scale = shoal_mxfp4_half_scale(scales[b]);
+        for (size_t j = 0; j < SHOAL_BLOCK; j++) {
+            uint8_t code = blocks[b * 16 + j / 2] >> (j % 2 * 4) & 15;
+            float magnitude = (float)shoal_e2m1_doubled[code & 7] * scale;
+            out[b * SHOAL_BLOCK + j] = code & 8 ? -magnitude : magnitude;  // code 8 is -0
+        }
+    }
+}
+
+static void matmul_mxfp4_f32(
+    const shoal_mxfp4_matrix *w, const shoal_f32_rows *x, size_t row_begin, size_t row_end, float *y, size_t y_stride) {
+    size_t blocks = w->columns / SHOAL_BLOCK;
+    for (size_t t = 0; t < x->rows; t++)
+        for (size_t n = row_begin; n < row_end; n++) {
+            float p[16] = {0};
+            for (size_t b = 0; b < blocks; b++) {
+                float v[SHOAL_BLOCK];
+                dequantize_mxfp4(w->blocks + (n * blocks + b) * 16, w->scales + n * blocks + b, 1, v);
+                const float *u = x->values + t * w->columns + b * SHOAL_BLOCK;
+                for (size_t j = 0; j < SHOAL_BLOCK; j++) p[j % 16] = fmaf(u[j], v[j], p[j % 16]);
+            }
+            float sum = reduce16(p);
+            y[t * y_stride + n] = w->bias ? sum + shoal_bf16(w->bias[n]) : sum;
+        }
+}
+
+static void matmul_bf16_f32(
+    const shoal_bf16_matrix *w, const shoal_f32_rows *x, size_t row_begin, size_t row_end, float *y, size_t y_stride) {
+    for (size_t t = 0; t < x->rows; t++)
+        for (size_t n = row_begin; n < row_end; n++) {
+            const uint16_t *v = w->values + n * w->columns;
+            const float *u = x->values + t * w->columns;
+            float p[16] = {0};
+            for (size_t k = 0; k < w->columns; k++) p[k % 16] = fmaf(u[k], shoal_bf16(v[k]), p[k % 16]);
+            float sum = reduce16(p);
+            y[t * y_stride + n] = w->bias ? sum + shoal_bf16(w->bias[n]) : sum;
+        }
+}
+
+static void rms_norm(const float *x, const uint16_t *weight, float epsilon, size_t columns, float *out) {
+    float p[16] = {0};
+    for (size_t k = 0; k < columns; k++) p[k % 16] = fmaf(x[k], x[k], p[k % 16]);
+    float factor = 1.0f / sqrtf(reduce16(p) / (float)columns + epsilon);
+    for (size_t k = 0; k < columns; k++) out[k] = x[k] * factor * shoal_bf16(weight[k]);
+}
+
+static void rope(float *heads, size_t head_count, size_t head_dim, const float *cosines, const float *sines) {
+    size_t half = head_dim / 2;
+    for (size_t h = 0; h < head_count; h++)
+        for (size_t i = 0; i < half; i++) {
+            float *first = heads + h * head_dim + i, *second = first + half;
+            float a = *first, b = *second;
+            *first = fmaf(-b, sines[i], a * cosines[i]);
+            *second = fmaf(a, sines[i], b * cosines[i]);
+        }
+}
+
+static float kv_element(const void *base, size_t index, int is_bf16) {
+    return is_bf16 ? shoal_bf16(((const uint16_t *)base)[index]) : ((const float *)base)[index];
+}
+
+static void attention(
+    const shoal_kv_pages *kv, size_t kv_head, size_t group, const float *q, const uint16_t *sinks, float scale,
+    size_t first, size_t last, float *scores, float *denominators, float *out) {
+    size_t keys = last - first + 1, dim = kv->head_dim;
+    for (size_t h = 0; h < group; h++) {
+        const float *query = q + h * dim;
+        float *score = scores + h * keys, *result = out + h * dim;
+        float sink = shoal_bf16(sinks[h]), maximum = sink;
+        for (size_t i = 0; i < keys; i++) {
+            size_t position = first + i;
+            size_t offset = (kv_head * kv->page_tokens + position % kv->page_tokens) * dim;
+            const void *page = kv->key_pages[position / kv->page_tokens];
+            float p[16] = {0};
+            for (size_t d = 0; d < dim; d++)
+                p[d % 16] = fmaf(query[d], kv_element(page, offset + d, kv->is_bf16), p[d % 16]);
+            score[i] = reduce16(p) * scale;
+            if (score[i] > maximum) maximum = score[i];
+        }
+        float p[16] = {0};
+        for (size_t i = 0; i < keys; i++) {
+            score[i] = shoal_exp(score[i] - maximum);
+            p[i % 16] += score[i];
+        }
+        denominators[h] = reduce16(p) + shoal_exp(sink - maximum);
+        for (size_t d = 0; d < dim; d++) result[d] = 0;
+        for (size_t i = 0; i < keys; i++) {
+            size_t position = first + i;
+            size_t offset = (kv_head * kv->page_tokens + position % kv->page_tokens) * dim;
+            const void *page = kv->value_pages[position / kv->page_tokens];
+            for (size_t d = 0; d < dim; d++)
+                result[d] = fmaf(score[i], kv_element(page, offset + d, kv->is_bf16), result[d]);
+        }
+        for (size_t d = 0; d < dim; d++) result[d] /= denominators[h];
+    }
+}
+
+static void swiglu(const float *gate_up, size_t columns, float limit, float alpha, float *out) {
+    for (size_t i = 0; i < columns; i++) {
+        float g = gate_up[2 * i], u = gate_up[2 * i + 1];
+        g = g > limit ? limit : g;
+        u = u > limit ? limit : u;
+        u = u < -limit ? -limit : u;
+        out[i] = g / (1.0f + shoal_exp(-alpha * g)) * (u + 1.0f);
+    }
+}
+
+static void combine_f32(
+    const float *residual, const float *rows, const float *weights, size_t count, size_t columns, float *out) {
+    for (size_t i = 0; i < columns; i++) {
+        float sum = 0;
+        for (size_t k = 0; k < count; k++) sum = fmaf(weights[k], rows[k * columns + i], sum);
+        out[i] = residual[i] + sum;
+    }
+}
+
+static void combine_bf16(
+    const float *residual, const uint16_t *rows, const float *weights, size_t count, size_t columns, float *out) {
+    for (size_t i = 0; i < columns; i++) {
+        float sum = 0;
+        for (size_t k = 0; k < count; k++) sum = fmaf(weights[k], shoal_bf16(rows[k * columns + i]), sum);
+        out[i] = residual[i] + sum;
+    }
+}
+
+static void f32_to_bf16(const float *x, size_t count, uint16_t *out) {
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits = shoal_bits_of(x[i]);
+        out[i] = x[i] != x[i] ? (uint16_t)(bits >> 16 | 0x40) : (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
+    }
+}
+
+static void bf16_to_f32(const uint16_t *x, size_t count, float *out) {
+    for (size_t i = 0; i < count; i++) out[i] = shoal_bf16(x[i]);
+}
+
+static void max_and_sum_exp(const float *x, size_t count, float *max, float *sum) {
+    float maximum = x[0];
+    for (size_t i = 1; i < count; i++)
+        if (x[i] > maximum) maximum = x[i];
+    float p[16] = {0};
+    for (size_t i = 0; i < count; i++) p[i % 16] += shoal_exp(x[i] - maximum);
+    maximum += 0.0f;  // a zero maximum is +0, whichever zero came first
+    *max = maximum;
+    *sum = reduce16(p);
+}
+
+const shoal_kernels shoal_kernels_scalar = SHOAL_KERNELS(SHOAL_ISA_SCALAR, "scalar");

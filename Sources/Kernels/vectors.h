@@ -1,0 +1,132 @@
+// Vectors of sixteen lanes, the width of the sixteen partial sums, in the compiler's own vector types: one ZMM register
+// under AVX-512, two YMM under AVX2. Included inside the target region of an instruction set's file; everything is
+// inlined, because the calling convention of such vectors depends on the target.
+#ifndef SHOAL_VECTORS_H
+#define SHOAL_VECTORS_H
+
+#include "kernels_internal.h"
+#include <math.h>
+
+#pragma clang diagnostic ignored "-Wpsabi"
+
+#define INLINE static inline __attribute__((always_inline))
+#define LANES 16
+
+typedef float f32x16 __attribute__((ext_vector_type(16)));
+typedef int32_t i32x16 __attribute__((ext_vector_type(16)));
+typedef uint32_t u32x16 __attribute__((ext_vector_type(16)));
+typedef uint16_t u16x16 __attribute__((ext_vector_type(16)));
+
+INLINE f32x16 splat(float x) { return (f32x16)x; }
+INLINE u32x16 bits_of(f32x16 x) { return (u32x16)x; }
+INLINE f32x16 from_bits(u32x16 bits) { return (f32x16)bits; }
+INLINE f32x16 fma16(f32x16 a, f32x16 b, f32x16 c) { return __builtin_elementwise_fma(a, b, c); }
+
+/// The first `left` lanes from memory (all sixteen when there are more), the others zero. The partial case has its own
+/// buffer: shared with the full one it would take every vector through memory.
+INLINE f32x16 load(const float *x, size_t left) {
+    f32x16 v;
+    if (left >= LANES) {
+        memcpy(&v, x, sizeof v);
+        return v;
+    }
+    float some[LANES] = {0};
+    memcpy(some, x, left * sizeof *x);
+    memcpy(&v, some, sizeof v);
+    return v;
+}
+INLINE void store(float *x, f32x16 v, size_t left) {
+    if (left >= LANES) {
+        memcpy(x, &v, sizeof v);
+        return;
+    }
+    float some[LANES];
+    memcpy(some, &v, sizeof v);
+    memcpy(x, some, left * sizeof *x);
+}
+INLINE f32x16 load_bf16(const uint16_t *x, size_t left) {
+    u16x16 v;
+    if (left >= LANES) {
+        memcpy(&v, x, sizeof v);
+    } else {
+        uint16_t some[LANES] = {0};
+        memcpy(some, x, left * sizeof *x);
+        memcpy(&v, some, sizeof v);
+    }
+    return from_bits(__builtin_convertvector(v, u32x16) << 16);
+}
+
+/// Lanes that hold one of the first `left` elements.
+INLINE i32x16 lanes_below(size_t left) {
+    const i32x16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    return lane < (i32x16)(int32_t)(left < LANES ? left : LANES);
+}
+
+/// The partial sums after sixteen products, of which only `left` exist. A missing product leaves its sum alone: adding
+/// zero would turn -0 into +0.
+INLINE f32x16 accumulate(f32x16 a, f32x16 b, f32x16 sums, size_t left) {
+    f32x16 next = fma16(a, b, sums);
+    return left >= LANES ? next : lanes_below(left) ? next : sums;
+}
+
+/// a > b ? a : b, as the scalar code compares.
+INLINE f32x16 larger(f32x16 a, f32x16 b) { return a > b ? a : b; }
+
+#define SHUFFLE __builtin_shufflevector
+
+/// The reduction tree of the sixteen partial sums.
+INLINE float reduce(f32x16 p) {
+    typedef float f32x8 __attribute__((ext_vector_type(8)));
+    typedef float f32x4 __attribute__((ext_vector_type(4)));
+    f32x8 eight = p.lo + p.hi;
+    f32x4 four = eight.lo + eight.hi;
+    return (four.x + four.z) + (four.y + four.w);
+}
+
+/// The same tree for sixteen vectors at once: lane i of the result is reduce(p[i]).
+INLINE f32x16 reduce_each(const f32x16 p[LANES]) {
+    f32x16 eights[8], fours[4], twos[2];
+    for (int i = 0; i < 8; i++) {
+        f32x16 a = p[2 * i], b = p[2 * i + 1];
+        eights[i] = SHUFFLE(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+                    SHUFFLE(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+    }
+    for (int i = 0; i < 4; i++) {
+        f32x16 a = eights[2 * i], b = eights[2 * i + 1];
+        fours[i] = SHUFFLE(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
+                   SHUFFLE(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+    }
+    // From here on within quarters of the register, where shuffles are cheapest; the last line restores the order.
+    for (int i = 0; i < 2; i++) {
+        f32x16 a = fours[2 * i], b = fours[2 * i + 1];
+        twos[i] = SHUFFLE(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) +
+                  SHUFFLE(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+    }
+    f32x16 sums = SHUFFLE(twos[0], twos[1], 0, 2, 16, 18, 4, 6, 20, 22, 8, 10, 24, 26, 12, 14, 28, 30) +
+                  SHUFFLE(twos[0], twos[1], 1, 3, 17, 19, 5, 7, 21, 23, 9, 11, 25, 27, 13, 15, 29, 31);
+    return SHUFFLE(sums, sums, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+}
+
+/// shoal_exp, lane by lane.
+INLINE f32x16 exp16(f32x16 x) {
+    f32x16 tame = x >= -87.3f && x <= 88.7f ? x : splat(0);  // so that every lane converts to an integer
+    f32x16 n = __builtin_elementwise_rint(tame * 1.44269504088896341f);
+    f32x16 r = fma16(n, splat(-0.693359375f), tame);
+    r = fma16(n, splat(2.12194440e-4f), r);
+    f32x16 p = splat(1.9875691500e-4f);
+    p = fma16(p, r, splat(1.3981999507e-3f));
+    p = fma16(p, r, splat(8.3334519073e-3f));
+    p = fma16(p, r, splat(4.1665795894e-2f));
+    p = fma16(p, r, splat(1.6666665459e-1f));
+    p = fma16(p, r, splat(5.0000001201e-1f));
+    p = fma16(p, r * r, r) + 1.0f;
+    i32x16 whole = __builtin_convertvector(n, i32x16), half = whole >> 1;
+    f32x16 low = (f32x16)((half + 127) << 23);
+    f32x16 high = (f32x16)((whole - half + 127) << 23);
+    p = p * low * high;
+    p = x < -87.3f ? splat(0) : p;
+    p = x > 88.7f ? splat(INFINITY) : p;
+    return x != x ? x : p;
+}
+
+#endif

@@ -1,0 +1,155 @@
+import Kernels
+import TestSupport
+import Testing
+
+@Suite("Matrix products")
+struct MatmulTests {
+    /// A matrix product to try: the rows handed to the kernel begin at a tile.
+    struct Shape: CustomStringConvertible {
+        let tokens: Int, rows: Int, columns: Int, range: Range<Int>, stride: Int
+        var description: String { "T=\(tokens) N=\(rows) K=\(columns) rows \(range)" }
+
+        static func random(columnsStep: Int, _ random: inout SeededGenerator) -> Shape {
+            let rows = Int.random(in: 1...70, using: &random)
+            let begin = Int.random(in: 0...(rows - 1) / 16, using: &random) * 16
+            return Shape(
+                tokens: .random(in: 1...40, using: &random), rows: rows,
+                columns: columnsStep * Int.random(in: 1...(columnsStep == 1 ? 700 : 24), using: &random),
+                range: begin..<Int.random(in: begin + 1...rows, using: &random),
+                stride: rows + Int.random(in: 0...3, using: &random))
+        }
+    }
+
+    private func shapes(columnsStep: Int, seed: UInt64, _ body: (Shape, Values, inout SeededGenerator) -> Void) {
+        var random = SeededGenerator(seed: seed)
+        for values in Values.allCases {
+            for _ in 0..<12 {
+                body(Shape.random(columnsStep: columnsStep, &random), values, &random)
+            }
+        }
+        // More tokens and more columns than one slice of the activations holds.
+        for (tokens, columns) in [(65, 1120), (130, 96), (3, 22016), (1, 66560)] {
+            let shape = Shape(tokens: tokens, rows: 19, columns: columns, range: 0..<19, stride: 19)
+            body(shape, .ordinary, &random)
+        }
+    }
+
+    @Test("MXFP4 by int8 equals the scalar product bit for bit", arguments: Variant.vectorised)
+    func mxfp4ByQ8(variant: Variant) {
+        shapes(columnsStep: 32, seed: 1) { shape, values, random in
+            let anyScale = values != .ordinary
+            let w = MXFP4Matrix(
+                rows: shape.rows, columns: shape.columns, anyScale: anyScale, bias: .random(using: &random), &random)
+            let x =
+                values == .wide
+                ? Q8Rows(extremeRows: shape.tokens, blocks: shape.columns / 32, &random)
+                : Q8Rows(
+                    values.floats(shape.tokens * shape.columns, &random), rows: shape.tokens, columns: shape.columns)
+            let found = difference(variant, count: shape.tokens * shape.stride) { kernels, y in
+                var (w, x) = (w.c, x.c)
+                kernels.matmul_mxfp4_q8(&w, &x, shape.range.lowerBound, shape.range.upperBound, y, shape.stride)
+            }
+            #expect(found == nil, "\(shape), \(values)")
+        }
+    }
+
+    @Test("int8 by int8 and by 16 bits equals the scalar product bit for bit", arguments: Variant.vectorised)
+    func q8ByBlocks(variant: Variant) {
+        shapes(columnsStep: 1, seed: 2) { shape, values, random in
+            let bias = Bool.random(using: &random) ? Values.ordinary.bfloats(shape.rows, &random) : nil
+            let blocks = (shape.columns + 31) / 32
+            let isExtreme = values == .wide
+            let w =
+                isExtreme
+                ? Q8Matrix(anyRows: shape.rows, blocks: blocks, &random)
+                : Q8Matrix(
+                    values.bfloats(shape.rows * shape.columns, &random), rows: shape.rows, columns: shape.columns,
+                    bias: bias)
+            let floats = values.floats(shape.tokens * shape.columns, &random)
+            let narrow =
+                isExtreme
+                ? Q8Rows(extremeRows: shape.tokens, blocks: blocks, &random)
+                : Q8Rows(floats, rows: shape.tokens, columns: shape.columns)
+            let wide =
+                isExtreme
+                ? Q16Rows(extremeRows: shape.tokens, blocks: blocks, &random)
+                : Q16Rows(floats, rows: shape.tokens, columns: shape.columns)
+            let found = [
+                difference(variant, count: shape.tokens * shape.stride) { kernels, y in
+                    var (w, x) = (w.c, narrow.c)
+                    kernels.matmul_q8_q8(&w, &x, shape.range.lowerBound, shape.range.upperBound, y, shape.stride)
+                },
+                difference(variant, count: shape.tokens * shape.stride) { kernels, y in
+                    var (w, x) = (w.c, wide.c)
+                    kernels.matmul_q8_q16(&w, &x, shape.range.lowerBound, shape.range.upperBound, y, shape.stride)
+                },
+            ]
+            #expect(found == [nil, nil], "\(shape), \(values)")
+        }
+    }
+
+    @Test("MXFP4 by float32 equals the scalar product bit for bit", arguments: Variant.vectorised)
+    func mxfp4ByF32(variant: Variant) {
+        shapes(columnsStep: 32, seed: 3) { shape, values, random in
+            let w = MXFP4Matrix(
+                rows: shape.rows, columns: shape.columns, anyScale: values != .ordinary,
+                bias: .random(using: &random), &random)
+            let x = F32Rows(
+                values.floats(shape.tokens * shape.columns, &random), rows: shape.tokens, columns: shape.columns)
+            let found = difference(variant, count: shape.tokens * shape.stride) { kernels, y in
+                var (w, x) = (w.c, x.c)
+                kernels.matmul_mxfp4_f32(&w, &x, shape.range.lowerBound, shape.range.upperBound, y, shape.stride)
+            }
+            #expect(found == nil, "\(shape), \(values)")
+        }
+    }
+
+    @Test("bfloat16 by float32 equals the scalar product bit for bit", arguments: Variant.vectorised)
+    func bf16ByF32(variant: Variant) {
+        shapes(columnsStep: 1, seed: 4) { shape, values, random in
+            let w = BF16Matrix(
+                values.bfloats(shape.rows * shape.columns, &random), rows: shape.rows, columns: shape.columns,
+                bias: Bool.random(using: &random) ? Values.ordinary.bfloats(shape.rows, &random) : nil)
+            let x = F32Rows(
+                values.floats(shape.tokens * shape.columns, &random), rows: shape.tokens, columns: shape.columns)
+            let found = difference(variant, count: shape.tokens * shape.stride) { kernels, y in
+                var (w, x) = (w.c, x.c)
+                kernels.matmul_bf16_f32(&w, &x, shape.range.lowerBound, shape.range.upperBound, y, shape.stride)
+            }
+            #expect(found == nil, "\(shape), \(values)")
+        }
+    }
+
+    @Test("sums that underflowed to -0 stay so when the last vector is partial", arguments: Variant.vectorised)
+    func negativeZero(variant: Variant) {
+        let w = BF16Matrix(Array(repeating: 0x0d80, count: 20), rows: 1, columns: 20, bias: nil)  // 2^-100
+        let x = F32Rows(Array(repeating: -0x1p-100, count: 20), rows: 1, columns: 20)
+        let found = difference(variant, count: 1) { kernels, y in
+            var (w, x) = (w.c, x.c)
+            kernels.matmul_bf16_f32(&w, &x, 0, 1, y, 1)
+            if variant.isa == kernels.isa { #expect(y[0].sign == .minus && y[0] == 0) }
+        }
+        #expect(found == nil)
+    }
+
+    @Test("a row's result does not depend on the rows beside it", arguments: Variant.all)
+    func batchInvariance(variant: Variant) {
+        var random = SeededGenerator(seed: 5)
+        let (tokens, rows, columns) = (23, 48, 2880)
+        let floats = Values.ordinary.floats(tokens * columns, &random)
+        let w = MXFP4Matrix(rows: rows, columns: columns, anyScale: false, bias: true, &random)
+        let together = GuardedBuffer<Float>(repeating: 0, count: tokens * rows)
+        let alone = GuardedBuffer<Float>(repeating: 0, count: tokens * rows)
+        var (matrix, all) = (w.c, Q8Rows(floats, rows: tokens, columns: columns))
+        var allRows = all.c
+        variant.kernels.matmul_mxfp4_q8(&matrix, &allRows, 0, rows, together.start, rows)
+        for token in 0..<tokens {
+            all = Q8Rows(Array(floats[token * columns..<(token + 1) * columns]), rows: 1, columns: columns)
+            var one = all.c
+            for begin in stride(from: 0, to: rows, by: 16) {
+                variant.kernels.matmul_mxfp4_q8(&matrix, &one, begin, begin + 16, alone.start + token * rows, rows)
+            }
+        }
+        #expect(firstDifference(together, alone) == nil)
+    }
+}
