@@ -23,12 +23,16 @@ func tests(of name: String, _ dependencies: [Target.Dependency] = []) -> Target 
 let package = Package(
     name: "shoal",
     targets: [
+        library("Checkpoints", ["JSON", "CNettle"]),
         library("JSON", []),
         .target(name: "Kernels", linkerSettings: [.linkedLibrary("m")]),
+
+        .systemLibrary(name: "CNettle", providers: [.apt(["nettle-dev"])]),
 
         .target(name: "TestSupport", dependencies: ["JSON"], path: "Tests/TestSupport", swiftSettings: swiftSettings),
         tests(of: "JSON"),
         tests(of: "Kernels", ["JSON"]),
+        tests(of: "Checkpoints", ["JSON"]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c17
