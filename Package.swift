@@ -23,16 +23,19 @@ func tests(of name: String, _ dependencies: [Target.Dependency] = []) -> Target 
 let package = Package(
     name: "shoal",
     targets: [
+        library("Tokenization", ["JSON", "CPCRE2"]),
         library("Checkpoints", ["JSON", "CNettle"]),
         library("JSON", []),
         .target(name: "Kernels", linkerSettings: [.linkedLibrary("m")]),
 
+        .systemLibrary(name: "CPCRE2", providers: [.apt(["libpcre2-dev"])]),
         .systemLibrary(name: "CNettle", providers: [.apt(["nettle-dev"])]),
 
         .target(name: "TestSupport", dependencies: ["JSON"], path: "Tests/TestSupport", swiftSettings: swiftSettings),
         tests(of: "JSON"),
         tests(of: "Kernels", ["JSON"]),
         tests(of: "Checkpoints", ["JSON"]),
+        tests(of: "Tokenization", ["JSON"]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c17
