@@ -23,6 +23,7 @@ func tests(of name: String, _ dependencies: [Target.Dependency] = []) -> Target 
 let package = Package(
     name: "shoal",
     targets: [
+        library("Harmony", ["Tokenization", "JSON"]),
         library("Tokenization", ["JSON", "CPCRE2"]),
         library("Checkpoints", ["JSON", "CNettle"]),
         library("JSON", []),
@@ -36,6 +37,7 @@ let package = Package(
         tests(of: "Kernels", ["JSON"]),
         tests(of: "Checkpoints", ["JSON"]),
         tests(of: "Tokenization", ["JSON"]),
+        tests(of: "Harmony", ["Tokenization", "JSON"]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c17
