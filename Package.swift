@@ -25,6 +25,7 @@ let package = Package(
     targets: [
         library("Harmony", ["Tokenization", "JSON"]),
         library("Tokenization", ["JSON", "CPCRE2"]),
+        library("Transformer", ["Checkpoints", "Kernels"]),
         library("Checkpoints", ["JSON", "CNettle"]),
         library("JSON", []),
         .target(name: "Kernels", linkerSettings: [.linkedLibrary("m")]),
@@ -38,6 +39,7 @@ let package = Package(
         tests(of: "Checkpoints", ["JSON"]),
         tests(of: "Tokenization", ["JSON"]),
         tests(of: "Harmony", ["Tokenization", "JSON"]),
+        tests(of: "Transformer", ["Checkpoints", "Kernels", "JSON"]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c17

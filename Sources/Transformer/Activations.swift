@@ -1,0 +1,81 @@
+import Kernels
+
+/// The forms in which a matrix takes its input rows.
+enum RowForm {
+    case float32
+    /// int8 blocks: what experts take, and what travels to them.
+    case int8
+    /// 16-bit blocks: what matrices held in int8 take where no wire is involved.
+    case int16
+}
+
+/// Input rows of a multiplication.
+enum InputRows {
+    case float32(shoal_f32_rows)
+    case int8(shoal_q8_rows)
+    case int16(shoal_q16_rows)
+}
+
+/// Rows of activations: float32 always, and beside them the form that the matrices they feed want.
+final class Activations {
+    let columns: Int
+    private(set) var rows = 0
+    private let floats = Scratch<Float>()
+    private let high = Scratch<Int8>()
+    private let low = Scratch<Int8>()
+    private let scales = Scratch<UInt16>()
+
+    init(columns: Int) {
+        self.columns = columns
+    }
+
+    /// Blocks of 32 columns in a row, the last one padded.
+    var blocks: Int { (columns + Int(SHOAL_BLOCK) - 1) / Int(SHOAL_BLOCK) }
+    private var paddedColumns: Int { blocks * Int(SHOAL_BLOCK) }
+
+    /// Holds `rows` rows from now on, contents undefined.
+    func resize(rows: Int) {
+        self.rows = rows
+        floats.reserve(rows * columns)
+        high.reserve(rows * paddedColumns)
+        low.reserve(rows * paddedColumns)
+        scales.reserve(rows * blocks)
+    }
+
+    /// One row in float32.
+    func row(_ index: Int) -> UnsafeMutablePointer<Float> { floats.base + index * columns }
+    /// One row's int8 blocks.
+    func int8Row(_ index: Int) -> UnsafeMutablePointer<Int8> { high.base + index * paddedColumns }
+    /// One row's scales.
+    func scalesRow(_ index: Int) -> UnsafeMutablePointer<UInt16> { scales.base + index * blocks }
+    /// All floats, row after row.
+    var values: UnsafeBufferPointer<Float> { UnsafeBufferPointer(start: floats.base, count: rows * columns) }
+
+    /// Brings one row's floats into a form.
+    func convert(row index: Int, to form: RowForm, _ kernels: Kernels) {
+        switch form {
+        case .float32: break
+        case .int8: kernels.pointee.quantize_q8(row(index), columns, int8Row(index), scalesRow(index))
+        case .int16:
+            kernels.pointee.quantize_q16(
+                row(index), columns, int8Row(index), low.base + index * paddedColumns, scalesRow(index))
+        }
+    }
+
+    /// A range of rows in a form that they were brought into.
+    func input(_ range: Range<Int>, _ form: RowForm) -> InputRows {
+        let first = range.lowerBound
+        switch form {
+        case .float32:
+            return .float32(shoal_f32_rows(values: row(first), rows: range.count, columns: columns))
+        case .int8:
+            return .int8(
+                shoal_q8_rows(values: int8Row(first), scales: scalesRow(first), rows: range.count, blocks: blocks))
+        case .int16:
+            return .int16(
+                shoal_q16_rows(
+                    high: int8Row(first), low: low.base + first * paddedColumns, scales: scalesRow(first),
+                    rows: range.count, blocks: blocks))
+        }
+    }
+}

@@ -1,0 +1,73 @@
+import Checkpoints
+import Kernels
+
+/// The attention block of one layer: projections, rotary embedding, the cache, and attention with sinks.
+struct Attention {
+    let layer: Int
+    let queryKeyValue: Linear
+    let output: Linear
+    let sinks: UnsafePointer<UInt16>  // [heads]
+    /// Keys a query sees, itself included; nil: all before it.
+    let window: Int?
+
+    /// The first position that a query at `position` sees.
+    func firstKey(for position: Int) -> Int { window.map { max(0, position - $0 + 1) } ?? 0 }
+}
+
+/// One token on its way through the layers.
+struct Row {
+    let cache: KVCache
+    let position: Int
+}
+
+extension Attention {
+    /// Rotates the queries and keys in `projected` and stores keys and values.
+    /// `projected`: [rows][query + key + value]; cosines, sines: [rows][headDimension / 2].
+    func rotateAndStore(
+        _ rows: [Row], projected: UnsafeMutablePointer<Float>, cosines: UnsafePointer<Float>,
+        sines: UnsafePointer<Float>, _ config: ModelConfig, _ kernels: Kernels, _ pool: ThreadPool
+    ) {
+        let dimension = config.headDimension
+        pool.run(rows.count) { index in
+            let query = projected + index * queryKeyValue.outputs
+            let key = query + config.headCount * dimension
+            let angles = index * dimension / 2
+            // Keys follow the queries, so that one call rotates both.
+            kernels.pointee.rope(
+                query, config.headCount + config.keyValueHeadCount, dimension, cosines + angles, sines + angles)
+            rows[index].cache.store(
+                layer: layer, position: rows[index].position, key: key,
+                value: key + config.keyValueHeadCount * dimension, kernels)
+        }
+    }
+
+    /// Attends from every row: each KV head's group of query heads together. `attended`: [rows][heads * headDimension].
+    /// `seen` is told each group's numerators [group][keys] and denominators [group], when there is one thread.
+    func attend(
+        _ rows: [Row], projected: UnsafePointer<Float>, attended: Activations, scratch: Scratch<Float>,
+        _ config: ModelConfig, _ kernels: Kernels, _ pool: ThreadPool,
+        seen: (
+            (_ row: Int, _ kvHead: Int, _ keys: Int, _ scores: UnsafePointer<Float>, _ sums: UnsafePointer<Float>) ->
+                Void
+        )?
+    ) {
+        let group = config.headCount / config.keyValueHeadCount
+        let dimension = config.headDimension
+        let mostKeys = rows.map { $0.position - firstKey(for: $0.position) + 1 }.max() ?? 0
+        let laneFloats = group * (mostKeys + 1)
+        scratch.reserve(laneFloats * pool.threads)
+        pool.runLanes(rows.count * config.keyValueHeadCount) { lane, item in
+            let (index, kvHead) = (item / config.keyValueHeadCount, item % config.keyValueHeadCount)
+            let row = rows[index]
+            var pages = row.cache.view(layer: layer)
+            let sums = scratch.base + lane * laneFloats
+            let first = firstKey(for: row.position)
+            let head = kvHead * group
+            kernels.pointee.attention(
+                &pages, kvHead, group, projected + index * queryKeyValue.outputs + head * dimension, sinks + head,
+                1 / Float(dimension).squareRoot(), first, row.position, sums + group, sums,
+                attended.row(index) + head * dimension)
+            seen?(index, kvHead, row.position - first + 1, sums + group, sums)
+        }
+    }
+}

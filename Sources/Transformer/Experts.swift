@@ -1,0 +1,89 @@
+/// In which arithmetic a model runs.
+public enum Precision: String, Sendable, CaseIterable {
+    /// Activations quantised to int8 in blocks of 32 for every large matrix; expert outputs rounded to bfloat16.
+    case int8
+    /// float32 activations against the exact weights.
+    case exact
+}
+
+/// What the activations and the outputs of the experts look like, in bytes.
+public struct ExpertRowFormat: Sendable, Equatable {
+    /// The arithmetic, which decides the element types.
+    public let precision: Precision
+    /// Columns of a row, before padding.
+    public let hiddenSize: Int
+
+    /// The format of a model's rows.
+    public init(precision: Precision, hiddenSize: Int) {
+        self.precision = precision
+        self.hiddenSize = hiddenSize
+    }
+
+    /// Blocks of 32 columns in a row, the last one padded.
+    public var blocks: Int { (hiddenSize + 31) / 32 }
+    /// Bytes of one row's values: int8 blocks, or float32.
+    public var valueBytes: Int { precision == .int8 ? blocks * 32 : hiddenSize * 4 }
+    /// Bytes of one row's scales: a bfloat16 a block, or nothing.
+    public var scaleBytes: Int { precision == .int8 ? blocks * 2 : 0 }
+    /// Bytes of one expert's output for one row: bfloat16, or float32.
+    public var outputBytes: Int { precision == .int8 ? hiddenSize * 2 : hiddenSize * 4 }
+}
+
+/// One expert to be applied to one row.
+public struct ExpertAssignment: Sendable, Equatable, BitwiseCopyable {
+    /// Index into the batch's rows.
+    public var row: Int32
+    /// Which of the layer's experts.
+    public var expert: Int32
+    /// Index into the batch's outputs. Every assignment of a batch has its own.
+    public var slot: Int32
+
+    /// An assignment.
+    public init(row: Int32, expert: Int32, slot: Int32) {
+        self.row = row
+        self.expert = expert
+        self.slot = slot
+    }
+}
+
+/// The rows of one layer on their way to the experts, and the place for what comes back. The memory is the caller's
+/// and valid only during the call. Row, expert and slot indices are within bounds: whoever builds a batch from a
+/// message checks them first.
+public struct ExpertBatch {
+    /// The layer, from 0.
+    public var layer: Int
+    /// Rows in `values` and `scales`.
+    public var rowCount: Int
+    /// [rowCount][format.valueBytes], aligned for its elements.
+    public var values: UnsafeRawPointer
+    /// [rowCount][format.scaleBytes], aligned for its elements; any pointer where scaleBytes is 0.
+    public var scales: UnsafeRawPointer
+    /// What is to be computed, in any order.
+    public var assignments: UnsafeBufferPointer<ExpertAssignment>
+    /// [slots][format.outputBytes], aligned for its elements.
+    public var outputs: UnsafeMutableRawPointer
+
+    /// A batch over memory that outlives the call it is made for.
+    public init(
+        layer: Int, rowCount: Int, values: UnsafeRawPointer, scales: UnsafeRawPointer,
+        assignments: UnsafeBufferPointer<ExpertAssignment>, outputs: UnsafeMutableRawPointer
+    ) {
+        self.layer = layer
+        self.rowCount = rowCount
+        self.values = values
+        self.scales = scales
+        self.assignments = assignments
+        self.outputs = outputs
+    }
+}
+
+/// The one seam to the experts. An expert is a pure function of (layer, expert, row): where it runs cannot be told
+/// from what comes back.
+public protocol ExpertExecutor: AnyObject {
+    /// Called once before the layers of a forward pass: the moment at which a new placement may take effect.
+    func beginStep() throws
+
+    /// Writes the output of every assignment (down bias included, routing weight not) to its slot.
+    /// - Throws: when some expert cannot be computed anywhere; then no slot may be relied upon.
+    func run(_ batch: ExpertBatch) throws
+}

@@ -1,0 +1,149 @@
+public import Checkpoints
+import Kernels
+
+/// The experts computed in this process, straight from the checkpoint: for a cluster of one, in a worker, and for rows
+/// that no worker owns. Not Sendable: one thread at a time.
+public final class LocalExperts: ExpertExecutor {
+    /// What rows and outputs look like.
+    public let format: ExpertRowFormat
+
+    private var form: RowForm { format.precision == .int8 ? .int8 : .float32 }
+    private let config: ModelConfig
+    private let matrices: ExpertMatrices
+    private let kernels: Kernels
+    private let pool: ThreadPool
+
+    // Scratch, by assignment in the order of `order`.
+    private let inputs: Activations
+    private let activated: Activations
+    private let gateUp = Scratch<Float>()
+    private let down = Scratch<Float>()
+    private let order = Scratch<Int32>()
+    private var groups: [Group] = []
+
+    /// The assignments of one expert: a range of `order`.
+    private struct Group {
+        let matrices: ExpertMatrices.Pair
+        let range: Range<Int>
+    }
+
+    /// Sees what the gate and up rows gave, bias included, before the activation: (layer, slot, [2 * intermediate]).
+    package var gateUpObserver: ((_ layer: Int, _ slot: Int, _ values: UnsafeBufferPointer<Float>) -> Void)?
+
+    /// Computes experts of `checkpoint` with `threads` threads, the caller's included.
+    /// - Throws: ``ModelError``.
+    public convenience init(checkpoint: Checkpoint, precision: Precision, threads: Int) throws {
+        self.init(
+            checkpoint: checkpoint, precision: precision, pool: try ThreadPool(threads: threads),
+            kernels: try selectedKernels())
+    }
+
+    package init(checkpoint: Checkpoint, precision: Precision, pool: ThreadPool, kernels: Kernels) {
+        config = checkpoint.config
+        format = ExpertRowFormat(precision: precision, hiddenSize: config.hiddenSize)
+        matrices = ExpertMatrices(checkpoint: checkpoint, precision: precision, pool: pool)
+        inputs = Activations(columns: config.hiddenSize)
+        activated = Activations(columns: config.intermediateSize)
+        self.kernels = kernels
+        self.pool = pool
+    }
+
+    /// Nothing changes between steps.
+    public func beginStep() {}
+
+    /// Computes every assignment: rows grouped by expert, so that each weight is read once.
+    public func run(_ batch: ExpertBatch) {
+        group(batch)
+        let count = batch.assignments.count
+        let (hidden, intermediate) = (config.hiddenSize, config.intermediateSize)
+        inputs.resize(rows: count)
+        activated.resize(rows: count)
+        gateUp.reserve(count * intermediate * 2)
+        down.reserve(count * hidden)
+
+        pool.run(count) { index in copyRow(of: assignment(index, batch), to: index, batch) }
+        multiply(inputs, \.gateUp, rows: intermediate * 2, into: gateUp.base) { _, _ in }
+        pool.run(count) { index in
+            kernels.pointee.swiglu(
+                gateUp.base + index * intermediate * 2, intermediate, config.swigluLimit, config.swigluAlpha,
+                activated.row(index))
+            activated.convert(row: index, to: form, kernels)
+        }
+        multiply(activated, \.down, rows: hidden, into: down.base) { index, band in
+            write(index, band, slot: Int(assignment(index, batch).slot), batch)
+        }
+
+        if let gateUpObserver {
+            for index in 0..<count {
+                gateUpObserver(
+                    batch.layer, Int(assignment(index, batch).slot),
+                    UnsafeBufferPointer(start: gateUp.base + index * intermediate * 2, count: intermediate * 2))
+            }
+        }
+    }
+
+    private func assignment(_ index: Int, _ batch: ExpertBatch) -> ExpertAssignment {
+        batch.assignments[Int(order.base[index])]
+    }
+
+    /// Fills `order` with the assignments sorted by expert, and `groups` with each expert's range (a counting sort).
+    private func group(_ batch: ExpertBatch) {
+        var ends = [Int](repeating: 0, count: config.expertCount)
+        for assignment in batch.assignments { ends[Int(assignment.expert)] += 1 }
+        groups.removeAll(keepingCapacity: true)
+        var start = 0
+        for expert in 0..<config.expertCount where ends[expert] > 0 {
+            let range = start..<start + ends[expert]
+            groups.append(Group(matrices: matrices.pair(layer: batch.layer, expert: expert), range: range))
+            ends[expert] = start
+            start = range.upperBound
+        }
+        order.reserve(batch.assignments.count)
+        for (index, assignment) in batch.assignments.enumerated() {
+            order.base[ends[Int(assignment.expert)]] = Int32(index)
+            ends[Int(assignment.expert)] += 1
+        }
+    }
+
+    private func copyRow(of assignment: ExpertAssignment, to index: Int, _ batch: ExpertBatch) {
+        let row = Int(assignment.row)
+        let values = batch.values + row * format.valueBytes
+        switch format.precision {
+        case .int8:
+            UnsafeMutableRawPointer(inputs.int8Row(index)).copyMemory(from: values, byteCount: format.valueBytes)
+            UnsafeMutableRawPointer(inputs.scalesRow(index))
+                .copyMemory(from: batch.scales + row * format.scaleBytes, byteCount: format.scaleBytes)
+        case .exact:
+            UnsafeMutableRawPointer(inputs.row(index)).copyMemory(from: values, byteCount: format.valueBytes)
+        }
+    }
+
+    /// Multiplies each group's rows with its expert's matrix and calls `finished` for each row and band of outputs.
+    private func multiply(
+        _ x: Activations, _ matrix: KeyPath<ExpertMatrices.Pair, Matrix>, rows: Int,
+        into y: UnsafeMutablePointer<Float>,
+        finished: (_ index: Int, _ band: Range<Int>) -> Void
+    ) {
+        let bands = RowBands(rows: rows, threads: pool.threads)
+        pool.run(groups.count * bands.count) { item in
+            let group = groups[item / bands.count]
+            let band = bands[item % bands.count]
+            group.matrices[keyPath: matrix].multiply(
+                x.input(group.range, form), band: band, into: y + group.range.lowerBound * rows, stride: rows, kernels)
+            for index in group.range { finished(index, band) }
+        }
+    }
+
+    /// Puts one band of one row's result where it belongs, rounded the way it would travel.
+    private func write(_ index: Int, _ band: Range<Int>, slot: Int, _ batch: ExpertBatch) {
+        let source = down.base + index * config.hiddenSize + band.lowerBound
+        let target = batch.outputs + slot * format.outputBytes
+        switch format.precision {
+        case .int8:
+            kernels.pointee.f32_to_bf16(
+                source, band.count, target.assumingMemoryBound(to: UInt16.self) + band.lowerBound)
+        case .exact:
+            (target.assumingMemoryBound(to: Float.self) + band.lowerBound).update(from: source, count: band.count)
+        }
+    }
+}

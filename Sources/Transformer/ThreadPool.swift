@@ -1,0 +1,41 @@
+import Kernels
+
+/// A fixed set of threads that share the indices of one loop. Not Sendable: one thread calls it at a time.
+package final class ThreadPool {
+    private let pool: OpaquePointer
+    package let threads: Int
+
+    /// `threads` counts the caller's own.
+    package init(threads: Int) throws(ModelError) {
+        guard threads >= 1, threads <= 1024, let pool = shoal_thread_pool_create(UInt32(threads)) else {
+            throw ModelError(
+                "cannot start \(threads) threads; expected a number from 1 to 1024 that this machine allows")
+        }
+        self.pool = pool
+        self.threads = threads
+    }
+
+    deinit { shoal_thread_pool_destroy(pool) }
+
+    /// Calls `body` once for every index below `count`, on any of the threads, and returns when all calls have. What
+    /// `body` writes must depend on the index alone.
+    package func run(_ count: Int, _ body: (Int) -> Void) {
+        withoutActuallyEscaping(body) { body in
+            withUnsafePointer(to: body) { context in
+                shoal_thread_pool_run(
+                    pool, count,
+                    { context, index in
+                        context?.assumingMemoryBound(to: ((Int) -> Void).self).pointee(index)
+                    }, UnsafeMutableRawPointer(mutating: context))
+            }
+        }
+    }
+
+    /// Splits `count` items among at most `threads` lanes, each of which may have a scratch of its own.
+    package func runLanes(_ count: Int, _ body: (_ lane: Int, _ item: Int) -> Void) {
+        let lanes = min(threads, count)
+        run(lanes) { lane in
+            for item in stride(from: lane, to: count, by: lanes) { body(lane, item) }
+        }
+    }
+}

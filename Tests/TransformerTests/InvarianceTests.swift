@@ -1,0 +1,127 @@
+import Checkpoints
+import Foundation
+import JSON
+import TestSupport
+import Testing
+import Transformer
+
+/// The bytes of a row depend on nothing but the tokens before it.
+@Suite struct InvarianceTests {
+    private struct Case: CustomStringConvertible, Sendable {
+        let reference: Reference
+        let precision: Precision
+        var description: String { "\(reference) \(precision)" }
+    }
+
+    private static let cases = Reference.all.flatMap { reference in
+        Precision.allCases.map { Case(reference: reference, precision: $0) }
+    }
+
+    private static func tokens(_ count: Int, _ seed: UInt64, _ reference: Reference) -> [Int32] {
+        var generator = SeededGenerator(seed: seed)
+        return (0..<count).map { _ in Int32.random(in: 0..<Int32(reference.config.vocabularySize), using: &generator) }
+    }
+
+    @Test("prefill in chunks of any size, and one token at a time", arguments: cases)
+    private func chunks(test: Case) throws {
+        let model = try Transformer(checkpoint: test.reference.checkpoint, precision: test.precision, threads: 2)
+        let experts = model.makeLocalExperts()
+        let tokens = Self.tokens(150, 1, test.reference)
+        let whole = try model.run(tokens)
+        for size in [1, 2, 7, 16, 64, 149] {
+            let cache = model.makeCache()
+            var chunked: [Float] = []
+            for start in stride(from: 0, to: tokens.count, by: size) {
+                let chunk = Array(tokens[start..<min(start + size, tokens.count)])
+                chunked += try model.forward([Segment(cache: cache, tokens: chunk, logits: .all)], experts: experts) {
+                    Array($0)
+                }
+            }
+            #expect(sameBytes(chunked, whole), "chunks of \(size)")
+        }
+    }
+
+    @Test("one, two and three threads", arguments: cases)
+    private func threads(test: Case) throws {
+        let tokens = Self.tokens(70, 2, test.reference)
+        let results = try [1, 2, 3].map { threads in
+            try Transformer(checkpoint: test.reference.checkpoint, precision: test.precision, threads: threads).run(
+                tokens)
+        }
+        #expect(results.dropFirst().allSatisfy { sameBytes($0, results[0]) })
+    }
+
+    @Test("any batch composition", arguments: cases)
+    private func batches(test: Case) throws {
+        let model = try Transformer(checkpoint: test.reference.checkpoint, precision: test.precision, threads: 2)
+        let experts = model.makeLocalExperts()
+        let sequences = (0..<7).map { Self.tokens(20 + $0 * 9, UInt64(10 + $0), test.reference) }
+        let alone = try sequences.map { try model.run($0) }
+        var generator = SeededGenerator(seed: 3)
+        for _ in 0..<3 {
+            let caches = sequences.map { _ in model.makeCache() }
+            var together: [[Float]] = sequences.map { _ in [] }
+            while let longest = zip(caches, sequences).map({ $1.count - $0.count }).max(), longest > 0 {
+                let members = sequences.indices.filter { caches[$0].count < sequences[$0].count }
+                    .filter { _ in Bool.random(using: &generator) }.shuffled(using: &generator)
+                guard !members.isEmpty else { continue }
+                let segments = members.map { index in
+                    let held = caches[index].count
+                    let size = Int.random(in: 1...min(13, sequences[index].count - held), using: &generator)
+                    return Segment(
+                        cache: caches[index], tokens: Array(sequences[index][held..<held + size]), logits: .all)
+                }
+                try model.forward(segments, experts: experts) { logits in
+                    var rows = Array(logits)[...]
+                    for (index, segment) in zip(members, segments) {
+                        let count = segment.tokens.count * test.reference.config.vocabularySize
+                        together[index] += rows.prefix(count)
+                        rows = rows.dropFirst(count)
+                    }
+                }
+            }
+            for (a, b) in zip(together, alone) { #expect(sameBytes(a, b)) }
+        }
+    }
+
+    private final class Failing: ExpertExecutor {
+        struct Unavailable: Error {}
+        let experts: LocalExperts
+        var runsUntilFailure = Int.max
+        init(_ experts: LocalExperts) { self.experts = experts }
+        func beginStep() {}
+        func run(_ batch: ExpertBatch) throws {
+            if runsUntilFailure == 0 { throw Unavailable() }
+            runsUntilFailure -= 1
+            experts.run(batch)
+        }
+    }
+
+    @Test("a failing executor leaves the cache as it was", arguments: cases)
+    private func failure(test: Case) throws {
+        let model = try Transformer(checkpoint: test.reference.checkpoint, precision: test.precision, threads: 1)
+        let experts = Failing(model.makeLocalExperts())
+        let tokens = Self.tokens(90, 4, test.reference)
+        let whole = try model.run(tokens)
+        let cache = model.makeCache()
+        let first = try model.forward(
+            [Segment(cache: cache, tokens: Array(tokens[..<60]), logits: .all)], experts: experts
+        ) { Array($0) }
+        experts.runsUntilFailure = 1
+        #expect(throws: Failing.Unavailable.self) {
+            try model.forward(
+                [Segment(cache: cache, tokens: Self.tokens(40, 5, test.reference), logits: .all)], experts: experts
+            ) { _ in }
+        }
+        #expect(cache.count == 60)
+        experts.runsUntilFailure = .max
+        let second = try model.forward(
+            [Segment(cache: cache, tokens: Array(tokens[60...]), logits: .all)], experts: experts
+        ) { Array($0) }
+        #expect(sameBytes(first + second, whole))
+    }
+}
+
+private func sameBytes(_ a: [Float], _ b: [Float]) -> Bool {
+    a.count == b.count && zip(a, b).allSatisfy { $0.bitPattern == $1.bitPattern }
+}
