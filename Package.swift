@@ -23,6 +23,7 @@ func tests(of name: String, _ dependencies: [Target.Dependency] = []) -> Target 
 let package = Package(
     name: "shoal",
     targets: [
+        library("Engine", ["Transformer", "Checkpoints", "Kernels"]),
         library("Harmony", ["Tokenization", "JSON"]),
         library("Tokenization", ["JSON", "CPCRE2"]),
         library("Transformer", ["Checkpoints", "Kernels"]),
@@ -40,6 +41,7 @@ let package = Package(
         tests(of: "Tokenization", ["JSON"]),
         tests(of: "Harmony", ["Tokenization", "JSON"]),
         tests(of: "Transformer", ["Checkpoints", "Kernels", "JSON"]),
+        tests(of: "Engine", ["Transformer", "Checkpoints", "JSON"]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c17

@@ -1,0 +1,17 @@
+/// Why a request was not run, or did not finish.
+public struct EngineError: Error, Sendable, CustomStringConvertible {
+    /// What kind of failure, for the status code.
+    public enum Kind: Sendable {
+        case promptTooLong, invalidRequest, overloaded, shuttingDown, expertsUnavailable, internalError
+    }
+
+    /// What kind of failure.
+    public let kind: Kind
+    /// What was found, what was expected, and the remedy where there is one.
+    public let description: String
+
+    package init(_ kind: Kind, _ description: String) {
+        self.kind = kind
+        self.description = description
+    }
+}
