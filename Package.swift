@@ -26,11 +26,18 @@ let package = Package(
         library("Engine", ["Transformer", "Checkpoints", "Kernels"]),
         library("Harmony", ["Tokenization", "JSON"]),
         library("Tokenization", ["JSON", "CPCRE2"]),
+        library("Cluster", ["Transformer", "Checkpoints", "ClusterProtocol", "CZeroMQ", "Kernels"]),
         library("Transformer", ["Checkpoints", "Kernels"]),
         library("Checkpoints", ["JSON", "CNettle"]),
         library("JSON", []),
         .target(name: "Kernels", linkerSettings: [.linkedLibrary("m")]),
+        .target(
+            name: "ClusterProtocol", dependencies: ["CProtobufC"],
+            // A module map links for Swift only; the generated code is C.
+            linkerSettings: [.linkedLibrary("protobuf-c")]),
 
+        .systemLibrary(name: "CZeroMQ", providers: [.apt(["libzmq3-dev"])]),
+        .systemLibrary(name: "CProtobufC", providers: [.apt(["libprotobuf-c-dev"])]),
         .systemLibrary(name: "CPCRE2", providers: [.apt(["libpcre2-dev"])]),
         .systemLibrary(name: "CNettle", providers: [.apt(["nettle-dev"])]),
 
@@ -42,6 +49,7 @@ let package = Package(
         tests(of: "Harmony", ["Tokenization", "JSON"]),
         tests(of: "Transformer", ["Checkpoints", "Kernels", "JSON"]),
         tests(of: "Engine", ["Transformer", "Checkpoints", "JSON"]),
+        tests(of: "Cluster", ["Transformer", "Checkpoints", "Kernels", "ClusterProtocol", "CZeroMQ"]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c17

@@ -1,0 +1,71 @@
+/// What the cluster looks like at one moment.
+public struct ClusterStatus: Sendable, Encodable {
+    /// One member.
+    public struct Worker: Sendable, Encodable {
+        /// The session's identity: a worker that joins again has a new one.
+        public let id: String
+        /// Host and process.
+        public let name: String
+        /// joining, loading, ready, suspect or draining.
+        public let state: String
+        /// How many experts, over all layers, it owns in the placement in force.
+        public let experts: Int
+        /// Bytes of experts it would hold.
+        public let memoryBudget: UInt64
+        /// With which it computes; its weight when experts are shared out.
+        public let threads: Int
+        /// Requests answered.
+        public let batches: Int
+        /// Rows computed: one for each assignment of a row to an expert.
+        public let rows: Int
+        /// Of tensors, from the coordinator.
+        public let bytesSent: Int
+        /// Of tensors, to the coordinator.
+        public let bytesReceived: Int
+        /// Batches that it did not answer, or not in time.
+        public let failures: Int
+        /// From the last byte sent to the whole answer, a moving average.
+        public let millisecondsPerBatch: Double
+    }
+
+    /// Whether every expert can be computed now.
+    public let ready: Bool
+    /// Of the placement in force; grows with every new one.
+    public let epoch: UInt64
+    /// (layer, expert) pairs of the model.
+    public let experts: Int
+    /// Those of them that no worker owns.
+    public let unownedExperts: Int
+    /// Whether the coordinator computes what no worker does.
+    public let localExperts: Bool
+    /// By name.
+    public let workers: [Worker]
+    /// Messages that were not taken, by ``DropCause``.
+    public let dropped: [String: Int]
+}
+
+extension ClusterStatus {
+    init(
+        _ membership: Membership, links: [WorkerID: WorkerLink], localExperts: Bool, isServing: Bool,
+        dropped: [DropCause: Int]
+    ) {
+        let placement = membership.placement
+        let counts = Dictionary(uniqueKeysWithValues: zip(placement.workers, placement.counts))
+        ready = isServing
+        epoch = placement.epoch
+        experts = placement.owners.count
+        unownedExperts = placement.owners.count { $0 == nil }
+        self.localExperts = localExperts
+        workers = membership.members.sorted { ($0.value.join.name, $0.key) < ($1.value.join.name, $1.key) }
+            .map { id, member in
+                let traffic = links[id]?.traffic ?? WorkerLink.Traffic()
+                return Worker(
+                    id: id.description, name: member.join.name, state: member.liveness.state.rawValue,
+                    experts: counts[id] ?? 0, memoryBudget: member.join.memoryBudget, threads: member.join.threads,
+                    batches: traffic.batches, rows: traffic.rows, bytesSent: traffic.bytesSent,
+                    bytesReceived: traffic.bytesReceived, failures: traffic.failures,
+                    millisecondsPerBatch: traffic.secondsPerBatch * 1000)
+            }
+        self.dropped = Dictionary(uniqueKeysWithValues: dropped.map { ($0.key.rawValue, $0.value) })
+    }
+}

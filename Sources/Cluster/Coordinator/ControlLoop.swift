@@ -1,0 +1,136 @@
+import CZeroMQ
+import Synchronization
+
+/// The coordinator's control thread: owns the control socket, feeds ``Membership`` and performs what it says.
+final class ControlLoop {
+    private let socket: ZMQSocket
+    private let monitor: ZMQSocket
+    private var poller: ZMQPoller
+    private let board: PlacementBoard
+    private let bulletin: Bulletin
+    private let counters: DropCounters
+    private let log: Log
+    private let arena = WireArena(capacity: 4 * ControlMessage.maximumBytes)
+    private let incoming = ZMQMessage()
+    private var membership: Membership
+    private var links: [WorkerID: WorkerLink] = [:]
+    /// Until then connections are probed, for one was closed a moment ago.
+    private var probingEnd = ContinuousClock.now
+
+    init(
+        socket: ZMQSocket, wakeup: Wakeup, membership: Membership, board: PlacementBoard, bulletin: Bulletin,
+        counters: DropCounters, log: Log
+    ) throws {
+        self.socket = socket
+        monitor = try socket.monitor(ZMQ_EVENT_DISCONNECTED)
+        poller = ZMQPoller([socket, monitor], wakeup: wakeup)
+        self.membership = membership
+        self.board = board
+        self.bulletin = bulletin
+        self.counters = counters
+        self.log = log
+    }
+
+    /// Runs until `isStopping`, then sends every worker away.
+    func run(until isStopping: () -> Bool) {
+        do {
+            while !isStopping() { try turn() }
+            try sendEveryoneAway()
+        } catch {
+            log(.error, "the control socket failed; no worker is used any more", [("error", "\(error)")])
+        }
+        for link in links.values { link.availability = .gone }
+        bulletin.update(membership, links: links, hasEnded: true)
+    }
+
+    /// Says that this is the end, and waits a moment for the workers to go: what libzmq has just been given to send may
+    /// be lost when its socket is closed at once, whatever ZMQ_LINGER says.
+    private func sendEveryoneAway() throws {
+        var left = membership.members.count
+        for id in membership.members.keys { _ = try send(.leave(reason: "the coordinator shuts down"), to: id) }
+        var departures = ZMQPoller([monitor])
+        let end = ContinuousClock.now + .milliseconds(300)
+        while left > 0, ContinuousClock.now < end {
+            _ = try departures.wait(milliseconds: 20)
+            while try monitor.receive(incoming) {
+                left -= 1
+                try monitor.discardRest(incoming)
+            }
+        }
+    }
+
+    private func turn() throws {
+        let isProbing = ContinuousClock.now < probingEnd
+        _ = try poller.wait(
+            milliseconds: isProbing ? 2 : max(1, membership.timing.heartbeatInterval.milliseconds / 5))
+        while try monitor.receive(incoming) {
+            probingEnd = .now + .milliseconds(50)
+            try monitor.discardRest(incoming)
+        }
+        // Whose connection it was, only a message to everyone can tell; and the monitor knows it before the socket does.
+        if ContinuousClock.now < probingEnd {
+            socket.refresh()
+            try perform(membership.heartbeats())
+        }
+        // Not without end, so that a flood of messages does not stop the clock.
+        for _ in 0..<256 {
+            guard try socket.receive(incoming) else { break }
+            try receive()
+        }
+        let isSettled = board.isSettled(at: .now, idle: membership.timing.idleAfter)
+        try perform(membership.tick(at: .now, isSettled: isSettled))
+        bulletin.update(membership, links: links, hasEnded: false)
+    }
+
+    private func receive() throws {
+        let id = WorkerID(incoming.bytes)
+        do {
+            guard let id else { throw WireError(.unknownSender) }
+            guard try socket.receiveMore(incoming), !incoming.hasMore else { throw WireError(.wrongFrameCount) }
+            let message = try ControlMessage.decode(incoming.bytes, shape: membership.model.shape, arena: arena)
+            try perform(membership.receive(message, from: id, at: .now))
+        } catch let error as WireError {
+            counters.count(error.cause, "from \(id?.description ?? "nobody")")
+            if error.cause == .wrongProtocolVersion, let id { try refuseVersion(of: id) }
+        }
+        try socket.discardRest(incoming)
+    }
+
+    private func refuseVersion(of id: WorkerID) throws {
+        let reason =
+            "it speaks another protocol version; this coordinator speaks \(protocolVersion): use the same release"
+        log(.error, "refused a worker", [("worker", id.description), ("reason", reason)])
+        _ = try send(.refuse(Refusal(cause: .protocolVersion, reason: reason)), to: id)
+    }
+
+    private func perform(_ effects: [Membership.Effect]) throws {
+        for effect in effects {
+            switch effect {
+            case .send(let message, let id):
+                if try send(message, to: id) == .unreachable { try perform(membership.unreachable(id, at: .now)) }
+            case .publish(let placement):
+                board.publish(Routes(placement, links: placement.workers.map(link)))
+            case .suspend(let id): links[id]?.availability = .suspect
+            case .resume(let id): links[id]?.availability = .available
+            case .forget(let id): links.removeValue(forKey: id)?.availability = .gone
+            case .log(let level, let message, let fields): log(level, message, fields)
+            case .drop(let cause, let id): counters.count(cause, "from \(id)")
+            }
+        }
+    }
+
+    private func link(_ id: WorkerID) -> WorkerLink {
+        if let link = links[id] { return link }
+        let link = WorkerLink(id: id)
+        // It may have fallen silent while the others were still loading.
+        if membership.members[id]?.liveness.state == .suspect { link.availability = .suspect }
+        links[id] = link
+        return link
+    }
+
+    private func send(_ message: ControlMessage, to id: WorkerID) throws -> ZMQSocket.SendResult {
+        let result = try id.withUnsafeBytes { try socket.send($0, more: true) }
+        guard result == .sent else { return result }
+        return try message.encoded().withUnsafeBytes { try socket.send($0, more: false) }
+    }
+}

@@ -1,0 +1,34 @@
+import Synchronization
+
+/// What the control thread and the engine's thread share about one worker.
+package final class WorkerLink: Sendable {
+    package enum Availability: Int, AtomicRepresentable, Sendable { case available, suspect, gone }
+
+    /// What has passed between the engine and this worker.
+    package struct Traffic: Sendable, Equatable {
+        package var batches = 0
+        package var rows = 0
+        package var bytesSent = 0
+        package var bytesReceived = 0
+        /// Answers that did not come in time, or said that the worker could not.
+        package var failures = 0
+        /// Moving averages over the last dozen or so answers.
+        package var secondsPerBatch = 0.0
+        package var secondsPerAssignment = 0.0
+    }
+
+    package let id: WorkerID
+    private let state = Atomic<Availability>(.available)
+    private let counters = Mutex(Traffic())
+
+    package init(id: WorkerID) { self.id = id }
+
+    package var availability: Availability {
+        get { state.load(ordering: .relaxed) }
+        set { state.store(newValue, ordering: .relaxed) }
+    }
+
+    package var traffic: Traffic { counters.withLock { $0 } }
+
+    func update(_ body: (inout Traffic) -> Void) { counters.withLock { body(&$0) } }
+}

@@ -1,0 +1,76 @@
+/// Where a socket is bound or connected: `tcp://HOST:PORT` or `ipc://PATH`, on this machine only.
+public struct Endpoint: Sendable, Equatable, CustomStringConvertible {
+    enum Address: Sendable, Equatable {
+        /// Port 0 binds any free port.
+        case tcp(host: String, port: UInt16)
+        case ipc(path: String)
+    }
+
+    let address: Address
+
+    /// - Throws: ``ClusterError`` when the text is no endpoint, or one beyond this machine: messages carry no keys yet,
+    ///   so whoever reached the port could read prompts and forge answers.
+    public init(_ text: String) throws {
+        if text.hasPrefix("ipc://"), text.utf8.count > 6 {
+            address = .ipc(path: String(text.dropFirst(6)))
+            return
+        }
+        guard text.hasPrefix("tcp://"), let colon = text.lastIndex(of: ":") else {
+            throw ClusterError("'\(text)' is not an endpoint; expected tcp://127.0.0.1:PORT or ipc://PATH")
+        }
+        let host = text[..<colon].dropFirst(6)
+        let port = text[text.index(after: colon)...]
+        guard !host.isEmpty, let number = port == "*" ? 0 : UInt16(port) else {
+            throw ClusterError(
+                "'\(text)' has no valid host and port; expected tcp://127.0.0.1:PORT, PORT within 0...65535")
+        }
+        guard Self.isLoopback(host) else {
+            throw ClusterError(
+                "'\(text)' reaches beyond this machine, and the cluster's messages are neither encrypted nor "
+                    + "authenticated without keys; use tcp://127.0.0.1:PORT or ipc://PATH")
+        }
+        address = .tcp(host: host == "localhost" ? "127.0.0.1" : String(host), port: number)
+    }
+
+    private init(_ address: Address) { self.address = address }
+
+    /// The endpoint as ZeroMQ writes it.
+    public var description: String {
+        switch address {
+        case .tcp(let host, let port): "tcp://\(host):\(port == 0 ? "*" : String(port))"
+        case .ipc(let path): "ipc://\(path)"
+        }
+    }
+
+    /// Whether the host is an IPv6 address.
+    var isIPv6: Bool {
+        if case .tcp(let host, _) = address { host.hasPrefix("[") } else { false }
+    }
+
+    /// Where the data socket may go beside a control socket bound here, the best place first: one port above, so that
+    /// tunnels and firewalls can be told, or any free one where that is taken.
+    package var candidatesForData: [Endpoint] {
+        switch address {
+        case .tcp(let host, let port):
+            (port == 0 || port == .max ? [0] : [port + 1, 0]).map { Endpoint(.tcp(host: host, port: $0)) }
+        case .ipc(let path): [Endpoint(.ipc(path: path + ".data"))]
+        }
+    }
+
+    /// A coordinator may know itself by another address than its workers do: its port is taken, not its host.
+    /// - Throws: ``ClusterError`` when `announced` is of another kind than this endpoint.
+    func reaching(announced: Endpoint) throws -> Endpoint {
+        switch (address, announced.address) {
+        case (.tcp(let host, _), .tcp(_, let port)) where port != 0: Endpoint(.tcp(host: host, port: port))
+        case (.ipc, .ipc): announced
+        default:
+            throw ClusterError("the coordinator at \(self) announced \(announced) for data; expected the same kind")
+        }
+    }
+
+    private static func isLoopback(_ host: Substring) -> Bool {
+        if host == "localhost" || host == "[::1]" { return true }
+        let parts = host.split(separator: ".", omittingEmptySubsequences: false)
+        return parts.count == 4 && parts[0] == "127" && parts.allSatisfy { UInt8($0) != nil }
+    }
+}

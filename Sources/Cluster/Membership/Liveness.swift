@@ -1,0 +1,111 @@
+/// How patient the cluster is.
+package struct ClusterTiming: Sendable, Equatable {
+    /// Both sides say something at least this often.
+    package var heartbeatInterval: Duration = .milliseconds(500)
+    /// After this silence a worker's rows are no longer waited for.
+    package var suspectAfter: Duration { heartbeatInterval * 5 / 2 }
+    /// After this silence the other side counts as gone.
+    package var deadAfter: Duration { heartbeatInterval * 6 }
+    /// A leaving worker is let go after this time at the latest.
+    package var drainLimit: Duration = .seconds(10)
+    /// The engine counts as idle when it has computed no layer for this long.
+    package var idleAfter: Duration = .seconds(1)
+    /// At least, and at most, this long is an answer waited for.
+    package var batchDeadline: ClosedRange<Duration> = .seconds(2) ... .seconds(120)
+
+    package init() {}
+}
+
+/// Where a worker stands, as the coordinator sees it: a pure value, without socket or clock.
+package struct Liveness: Sendable, Equatable {
+    /// joining → loading → ready ⇄ suspect, ready → draining, and from each to dead.
+    package enum State: String, Sendable { case joining, loading, ready, suspect, draining, dead }
+
+    package enum Event: Sendable {
+        /// It was told which experts it owns.
+        case assigned
+        /// It has loaded what it was last told to own.
+        case loaded
+        /// It sent anything at all.
+        case heard
+        /// It asked to leave.
+        case leave
+        /// Nothing can be in flight to it any more.
+        case released
+        /// Its connection is closed.
+        case unreachable
+        case tick
+    }
+
+    package enum Action: Sendable, Equatable {
+        /// Do not wait for its rows any longer.
+        case suspend
+        /// Rely on it again.
+        case resume
+        /// Share out its experts, while it serves on.
+        case replan
+        /// Tell it to go, and forget it.
+        case release
+        /// Forget it.
+        case remove(reason: String)
+    }
+
+    package private(set) var state = State.joining
+    package private(set) var lastHeard: ContinuousClock.Instant
+    private var drainingSince: ContinuousClock.Instant?
+    private let timing: ClusterTiming
+
+    package init(timing: ClusterTiming, at now: ContinuousClock.Instant) {
+        self.timing = timing
+        lastHeard = now
+    }
+
+    package mutating func on(_ event: Event, at now: ContinuousClock.Instant) -> [Action] {
+        if state == .dead { return [] }
+        switch event {
+        case .assigned:
+            if state == .joining { state = .loading }
+        case .loaded:
+            if state == .loading { state = .ready }
+        case .heard:
+            lastHeard = now
+            if state == .suspect {
+                state = .ready
+                return [.resume]
+            }
+        case .leave: return leave(at: now)
+        case .released:
+            if state == .draining { return die(.release) }
+        case .unreachable: return die(.remove(reason: "its connection closed"))
+        case .tick: return tick(at: now)
+        }
+        return []
+    }
+
+    private mutating func leave(at now: ContinuousClock.Instant) -> [Action] {
+        switch state {
+        case .ready, .suspect:
+            state = .draining
+            drainingSince = now
+            return [.replan]
+        case .joining, .loading: return die(.release)
+        case .draining, .dead: return []
+        }
+    }
+
+    private mutating func tick(at now: ContinuousClock.Instant) -> [Action] {
+        let silence = lastHeard.duration(to: now)
+        if silence >= timing.deadAfter { return die(.remove(reason: "it was silent for \(silence.milliseconds) ms")) }
+        if let drainingSince, drainingSince.duration(to: now) >= timing.drainLimit { return die(.release) }
+        if state == .ready, silence >= timing.suspectAfter {
+            state = .suspect
+            return [.suspend]
+        }
+        return []
+    }
+
+    private mutating func die(_ action: Action) -> [Action] {
+        state = .dead
+        return [action]
+    }
+}

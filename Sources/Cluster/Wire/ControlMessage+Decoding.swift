@@ -1,0 +1,116 @@
+import ClusterProtocol
+import Transformer
+
+extension ControlMessage {
+    /// Parses a control message. `shape` bounds the assignments; the arena bounds the memory.
+    /// - Throws: ``WireError``. A refusal is understood whatever version it comes from.
+    package static func decode(_ bytes: UnsafeRawBufferPointer, shape: ModelShape, arena: WireArena) throws
+        -> ControlMessage
+    {
+        guard bytes.count <= maximumBytes else { throw WireError(.oversizedHeader) }
+        return try arena.withAllocator { allocator in
+            guard
+                let message = shoal__control_message__unpack(
+                    allocator, bytes.count, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self))
+            else { throw WireError(.malformedHeader) }
+            let isRefusal = message.pointee.body_case == SHOAL__CONTROL_MESSAGE__BODY_REFUSE
+            guard message.pointee.protocol_version == protocolVersion || isRefusal else {
+                throw WireError(.wrongProtocolVersion)
+            }
+            guard let decoded = try message.pointee.checked(shape: shape) else { throw WireError(.malformedHeader) }
+            return decoded
+        }
+    }
+}
+
+extension Shoal__ControlMessage {
+    /// Nil when a part is missing or makes no sense.
+    fileprivate func checked(shape: ModelShape) throws -> ControlMessage? {
+        switch body_case {
+        case SHOAL__CONTROL_MESSAGE__BODY_JOIN: join?.pointee.checked.map(ControlMessage.join)
+        case SHOAL__CONTROL_MESSAGE__BODY_ASSIGN: assign?.pointee.checked(shape: shape).map(ControlMessage.assign)
+        case SHOAL__CONTROL_MESSAGE__BODY_READY: ready.map { .ready(epoch: $0.pointee.epoch) }
+        case SHOAL__CONTROL_MESSAGE__BODY_HEARTBEAT: .heartbeat
+        case SHOAL__CONTROL_MESSAGE__BODY_LEAVE: leave.map { .leave(reason: String(wire: $0.pointee.reason)) }
+        case SHOAL__CONTROL_MESSAGE__BODY_REFUSE:
+            refuse.map {
+                .refuse(
+                    Refusal(
+                        cause: Refusal.Cause(rawValue: $0.pointee.cause.rawValue) ?? .unspecified,
+                        reason: String(wire: $0.pointee.reason)))
+            }
+        default: throw WireError(.unexpectedMessage)
+        }
+    }
+}
+
+extension Shoal__Join {
+    fileprivate var checked: JoinRequest? {
+        guard let shape = shape?.pointee, checkpoint_digest.len <= 64, n_precisions <= 16, threads > 0 else {
+            return nil
+        }
+        return JoinRequest(
+            name: String(wire: name),
+            memoryBudget: memory_budget,
+            threads: Int(min(threads, 4096)),
+            digest: Array(UnsafeBufferPointer(start: checkpoint_digest.data, count: checkpoint_digest.len)),
+            shape: ModelShape(shape),
+            precisions: UnsafeBufferPointer(start: precisions, count: n_precisions).compactMap(Precision.init(wire:)))
+    }
+}
+
+extension Shoal__Assign {
+    fileprivate func checked(shape: ModelShape) -> Assignment? {
+        let bits = UnsafeBufferPointer(start: experts.data, count: experts.len)
+        guard let precision = Precision(wire: precision), let experts = ExpertSet(bytes: bits, shape: shape),
+            (1...60_000).contains(heartbeat_milliseconds)
+        else { return nil }
+        return Assignment(
+            epoch: epoch, precision: precision, experts: experts, dataEndpoint: String(wire: data_endpoint),
+            heartbeatInterval: .milliseconds(heartbeat_milliseconds))
+    }
+}
+
+extension ModelShape {
+    fileprivate init(_ shape: Shoal__Shape) {
+        self.init(
+            layers: Int(shape.layers), experts: Int(shape.experts), hiddenSize: Int(shape.hidden_size),
+            intermediateSize: Int(shape.intermediate_size))
+    }
+}
+
+extension Precision {
+    /// Nil for a precision that this build does not know.
+    init?(wire: Shoal__Precision) {
+        switch wire {
+        case SHOAL__PRECISION__PRECISION_INT8: self = .int8
+        case SHOAL__PRECISION__PRECISION_EXACT: self = .exact
+        default: return nil
+        }
+    }
+
+    var wire: Shoal__Precision {
+        switch self {
+        case .int8: SHOAL__PRECISION__PRECISION_INT8
+        case .exact: SHOAL__PRECISION__PRECISION_EXACT
+        }
+    }
+}
+
+extension String {
+    /// Text from the other side, on its way into a log: at most 300 code points, none that controls a terminal or the
+    /// direction of the text.
+    init(wire text: UnsafeMutablePointer<CChar>?) {
+        let decoded = text.map { String(cString: $0) } ?? ""
+        self.init(String.UnicodeScalarView(decoded.unicodeScalars.prefix(300).map { $0.isPlain ? $0 : " " }))
+    }
+}
+
+extension Unicode.Scalar {
+    fileprivate var isPlain: Bool {
+        switch properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator: false
+        default: true
+        }
+    }
+}

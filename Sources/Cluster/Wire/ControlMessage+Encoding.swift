@@ -1,0 +1,114 @@
+import ClusterProtocol
+
+extension ControlMessage {
+    /// The header frame.
+    package func encoded() -> [UInt8] {
+        switch self {
+        case .join(let join): join.encoded()
+        case .assign(let assignment): assignment.encoded()
+        case .ready(let epoch):
+            packed(\.ready, SHOAL__CONTROL_MESSAGE__BODY_READY, Shoal__Ready.self, shoal__ready__init) {
+                $0.epoch = epoch
+            }
+        case .heartbeat:
+            packed(
+                \.heartbeat, SHOAL__CONTROL_MESSAGE__BODY_HEARTBEAT, Shoal__Heartbeat.self, shoal__heartbeat__init
+            ) { _ in }
+        case .leave(let reason):
+            reason.withMutableCString { reason in
+                packed(\.leave, SHOAL__CONTROL_MESSAGE__BODY_LEAVE, Shoal__Leave.self, shoal__leave__init) {
+                    $0.reason = reason
+                }
+            }
+        case .refuse(let refusal):
+            refusal.reason.withMutableCString { reason in
+                packed(\.refuse, SHOAL__CONTROL_MESSAGE__BODY_REFUSE, Shoal__Refuse.self, shoal__refuse__init) {
+                    $0.cause = Shoal__Refuse__Cause(rawValue: refusal.cause.rawValue)
+                    $0.reason = reason
+                }
+            }
+        }
+    }
+}
+
+extension JoinRequest {
+    fileprivate func encoded() -> [UInt8] {
+        var wireShape = Shoal__Shape()
+        shoal__shape__init(&wireShape)
+        wireShape.layers = UInt32(clamping: shape.layers)
+        wireShape.experts = UInt32(clamping: shape.experts)
+        wireShape.hidden_size = UInt32(clamping: shape.hiddenSize)
+        wireShape.intermediate_size = UInt32(clamping: shape.intermediateSize)
+        var wirePrecisions = precisions.map(\.wire)
+        var digest = digest
+        return name.withMutableCString { name in
+            digest.withUnsafeMutableBufferPointer { digest in
+                wirePrecisions.withUnsafeMutableBufferPointer { precisions in
+                    withUnsafeMutablePointer(to: &wireShape) { shape in
+                        packed(\.join, SHOAL__CONTROL_MESSAGE__BODY_JOIN, Shoal__Join.self, shoal__join__init) {
+                            $0.name = name
+                            $0.memory_budget = memoryBudget
+                            $0.threads = UInt32(clamping: threads)
+                            $0.checkpoint_digest.data = digest.baseAddress
+                            $0.checkpoint_digest.len = digest.count
+                            $0.shape = shape
+                            $0.precisions = precisions.baseAddress
+                            $0.n_precisions = precisions.count
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+extension Assignment {
+    fileprivate func encoded() -> [UInt8] {
+        var bits = experts.bytes
+        return dataEndpoint.withMutableCString { endpoint in
+            bits.withUnsafeMutableBufferPointer { bits in
+                packed(\.assign, SHOAL__CONTROL_MESSAGE__BODY_ASSIGN, Shoal__Assign.self, shoal__assign__init) {
+                    $0.epoch = epoch
+                    $0.precision = precision.wire
+                    $0.experts.data = bits.baseAddress
+                    $0.experts.len = bits.count
+                    $0.data_endpoint = endpoint
+                    $0.heartbeat_milliseconds = UInt32(clamping: heartbeatInterval.milliseconds)
+                }
+            }
+        }
+    }
+}
+
+/// Packs a control message whose body `fill` completes; what it points to lives while this runs.
+private func packed<Body>(
+    _ field: WritableKeyPath<Shoal__ControlMessage, UnsafeMutablePointer<Body>?>,
+    _ bodyCase: Shoal__ControlMessage__BodyCase, _: Body.Type, _ initialize: (UnsafeMutablePointer<Body>) -> Void,
+    _ fill: (inout Body) -> Void
+) -> [UInt8] {
+    let body = UnsafeMutablePointer<Body>.allocate(capacity: 1)
+    defer { body.deallocate() }
+    initialize(body)
+    fill(&body.pointee)
+    var message = Shoal__ControlMessage()
+    shoal__control_message__init(&message)
+    message.protocol_version = protocolVersion
+    message.body_case = bodyCase
+    message[keyPath: field] = body
+    let count = shoal__control_message__get_packed_size(&message)
+    return [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+        initialized = shoal__control_message__pack(&message, buffer.baseAddress)
+    }
+}
+
+extension String {
+    /// For C structures that declare their text mutable and do not change it.
+    func withMutableCString<Result>(_ body: (UnsafeMutablePointer<CChar>) -> Result) -> Result {
+        withCString { body(UnsafeMutablePointer(mutating: $0)) }
+    }
+}
+
+extension Duration {
+    var milliseconds: Int { Int(self / .milliseconds(1)) }
+    var seconds: Double { self / .seconds(1) }
+}

@@ -1,0 +1,106 @@
+import Synchronization
+import Transformer
+
+/// The part of a session that computes: the data thread, the thread that brings experts into memory, and what they
+/// share with the session.
+final class ExpertServer: Sendable {
+    /// How far this worker is from serving what it was last given.
+    enum Progress {
+        case loading
+        case loaded(epoch: UInt64)
+        case failed(String)
+    }
+
+    private struct State {
+        /// Ascending epochs. One is dropped when the coordinator has gone on to a later one.
+        var accepted: [(epoch: UInt64, experts: ExpertSet)] = []
+        var loadedEpoch: UInt64 = 0
+        var isConnected = false
+        var failure: String?
+    }
+
+    private let state = Mutex(State())
+    private let worker: Worker
+    private let stopping = StopFlag()
+    private let wakeup: Wakeup
+    private let dataThread = Mutex<BackgroundThread?>(nil)
+    private let loader = Mutex<BackgroundThread?>(nil)
+
+    init(_ worker: Worker, socket: ZMQSocket, format: ExpertRowFormat, counters: DropCounters) throws {
+        self.worker = worker
+        wakeup = try Wakeup()
+        dataThread.withLock {
+            $0 = BackgroundThread("cluster-data") { [self] in serve(socket, format, counters) }
+        }
+    }
+
+    var progress: Progress {
+        state.withLock {
+            if let failure = $0.failure { return .failed(failure) }
+            return $0.isConnected && $0.loadedEpoch > 0 && $0.loadedEpoch == $0.accepted.last?.epoch
+                ? .loaded(epoch: $0.loadedEpoch) : .loading
+        }
+    }
+
+    /// Accepts requests of this epoch too, and begins to load its experts.
+    func assign(_ epoch: UInt64, _ experts: ExpertSet) {
+        let isNew = state.withLock {
+            guard epoch > $0.accepted.last?.epoch ?? 0 else { return false }
+            $0.accepted.append((epoch, experts))
+            // A coordinator that plans again and again keeps the placement in force, which is the oldest.
+            if $0.accepted.count > 64 { $0.accepted.remove(at: 1) }
+            return true
+        }
+        guard isNew else { return }
+        loader.withLock { loader in
+            // The one before notices that its epoch is not the newest any more.
+            loader?.join()
+            loader = BackgroundThread("cluster-prefetch") { [self] in
+                worker.prefetch(experts) { isNewest(epoch) }
+                state.withLock { if $0.accepted.last?.epoch == epoch { $0.loadedEpoch = epoch } }
+                worker.wakeup.signal()
+            }
+        }
+    }
+
+    /// The experts of an epoch that this worker was given; earlier ones are forgotten. Nil for any other epoch.
+    func experts(of epoch: UInt64) -> ExpertSet? {
+        state.withLock {
+            guard let index = $0.accepted.firstIndex(where: { $0.epoch == epoch }) else { return nil }
+            $0.accepted.removeFirst(index)
+            return $0.accepted[0].experts
+        }
+    }
+
+    /// Ends both threads, after the batch in progress.
+    func stop() {
+        stopping.set()
+        wakeup.signal()
+        dataThread.withLock { $0 }?.join()
+        loader.withLock { $0 }?.join()
+    }
+
+    private func isNewest(_ epoch: UInt64) -> Bool {
+        !stopping.isSet && state.withLock { $0.accepted.last?.epoch == epoch }
+    }
+
+    private func serve(_ socket: ZMQSocket, _ format: ExpertRowFormat, _ counters: DropCounters) {
+        do {
+            var connecting = ZMQPoller(writable: socket, wakeup: wakeup)
+            let requests = try RequestHandler(
+                socket: socket, format: format, shape: worker.model.shape, counters: counters,
+                experts: worker.makeExperts(format.precision))
+            while !connecting.isReady(0), !stopping.isSet { _ = try connecting.wait(milliseconds: 60_000) }
+            state.withLock { $0.isConnected = true }
+            worker.wakeup.signal()
+            var poller = ZMQPoller([socket], wakeup: wakeup)
+            while !stopping.isSet {
+                _ = try poller.wait(milliseconds: 60_000)
+                while try !stopping.isSet && requests.handleOne(experts(of:)) {}
+            }
+        } catch {
+            state.withLock { $0.failure = "\(error)" }
+            worker.wakeup.signal()
+        }
+    }
+}

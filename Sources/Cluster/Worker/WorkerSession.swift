@@ -1,0 +1,154 @@
+import Transformer
+
+/// One membership of a worker, from joining to being lost: the control socket and its conversation. The thread that
+/// runs it does nothing else, so that a long batch never delays a heartbeat.
+final class WorkerSession {
+    enum Outcome {
+        case stopped
+        case refused(String)
+        case lost(String, wasServing: Bool)
+    }
+
+    private let worker: Worker
+    private let id = WorkerID()
+    private let context: ZMQContext
+    private let control: ZMQSocket
+    private var poller: ZMQPoller
+    private let counters: DropCounters
+    private let arena = WireArena(capacity: 4 * ControlMessage.maximumBytes)
+    private let incoming = ZMQMessage()
+
+    private var timing = ClusterTiming()
+    private var lastHeard = ContinuousClock.now
+    private var nextHeartbeat = ContinuousClock.now
+    private var server: ExpertServer?
+    private var announcedEpoch: UInt64 = 0
+    private var leaveDeadline: ContinuousClock.Instant?
+
+    init(_ worker: Worker) throws {
+        self.worker = worker
+        context = try ZMQContext()
+        control = try ZMQSocket(.dealer, in: context, linger: 200)
+        try control.limit(frameBytes: ControlMessage.maximumBytes, queue: 1000)
+        try control.setIdentity(id)
+        poller = ZMQPoller([control], wakeup: worker.wakeup)
+        counters = DropCounters(log: worker.log)
+    }
+
+    func run() throws -> Outcome {
+        defer { server?.stop() }
+        try control.connect(worker.join)
+        guard try waitForCoordinator() else { return .stopped }
+        try send(
+            .join(
+                JoinRequest(
+                    name: worker.name, memoryBudget: worker.memoryBudget, threads: worker.threads,
+                    digest: worker.model.digest, shape: worker.model.shape, precisions: Precision.allCases)))
+        lastHeard = .now
+        nextHeartbeat = .now + timing.heartbeatInterval
+        while true {
+            if let outcome = try turn() { return outcome }
+        }
+    }
+
+    /// False when the worker is stopped first.
+    private func waitForCoordinator() throws -> Bool {
+        var connecting = ZMQPoller(writable: control, wakeup: worker.wakeup)
+        if try !connecting.wait(milliseconds: 1000) {
+            worker.log(.info, "waiting for the coordinator", [("endpoint", worker.join.description)])
+        }
+        while !connecting.isReady(0), !worker.stopping.isSet { _ = try connecting.wait(milliseconds: 60_000) }
+        return !worker.stopping.isSet
+    }
+
+    private func turn() throws -> Outcome? {
+        _ = try poller.wait(milliseconds: max(1, timing.heartbeatInterval.milliseconds / 5))
+        for _ in 0..<256 {
+            guard try control.receive(incoming) else { break }
+            if let outcome = try receive() { return outcome }
+        }
+        let now = ContinuousClock.now
+        if worker.stopping.isSet, let outcome = try leave(at: now) { return outcome }
+        if lastHeard.duration(to: now) >= max(timing.deadAfter, .seconds(1)) {
+            return .lost("it was silent for \(lastHeard.duration(to: now).milliseconds) ms", wasServing: server != nil)
+        }
+        if let server { try announce(server) }
+        if now >= nextHeartbeat {
+            nextHeartbeat = now + timing.heartbeatInterval
+            try send(.heartbeat)
+        }
+        return nil
+    }
+
+    /// Asks to go, once; done when the coordinator does not let go in time, or never took this worker in.
+    private func leave(at now: ContinuousClock.Instant) throws -> Outcome? {
+        guard server != nil else { return .stopped }
+        if let leaveDeadline { return now >= leaveDeadline ? .stopped : nil }
+        leaveDeadline = now + timing.drainLimit
+        try send(.leave(reason: "stopped"))
+        return nil
+    }
+
+    private func announce(_ server: ExpertServer) throws {
+        switch server.progress {
+        case .loading: break
+        case .loaded(let epoch):
+            if epoch > announcedEpoch {
+                announcedEpoch = epoch
+                try send(.ready(epoch: epoch))
+            }
+        case .failed(let reason):
+            try send(.leave(reason: reason))
+            throw ClusterError("the experts cannot be computed: \(reason)")
+        }
+    }
+
+    private func receive() throws -> Outcome? {
+        do {
+            guard !incoming.hasMore else { throw WireError(.wrongFrameCount) }
+            let message = try ControlMessage.decode(incoming.bytes, shape: worker.model.shape, arena: arena)
+            lastHeard = .now
+            switch message {
+            case .heartbeat: break
+            case .assign(let assignment): try take(assignment)
+            case .leave(let reason):
+                return worker.stopping.isSet ? .stopped : .lost("it said: \(reason)", wasServing: true)
+            case .refuse(let refusal) where refusal.cause == .unknownMember:
+                return .lost("it said: \(refusal.reason)", wasServing: server != nil)
+            case .refuse(let refusal): return .refused(refusal.reason)
+            case .join, .ready: throw WireError(.unexpectedMessage)
+            }
+        } catch let error as WireError {
+            counters.count(error.cause, "from the coordinator")
+        } catch let error as ClusterError {
+            return .lost(error.description, wasServing: false)
+        }
+        try control.discardRest(incoming)
+        return nil
+    }
+
+    private func take(_ assignment: Assignment) throws {
+        timing.heartbeatInterval = assignment.heartbeatInterval
+        if server == nil {
+            let endpoint = try worker.join.reaching(announced: Endpoint(assignment.dataEndpoint))
+            let data = try ZMQSocket(.dealer, in: context)
+            let format = ExpertRowFormat(precision: assignment.precision, hiddenSize: worker.model.shape.hiddenSize)
+            try data.limit(frameBytes: DataMessage.maximumFrameBytes(format), queue: 8)
+            try data.setIdentity(id)
+            try data.connect(endpoint)
+            server = try ExpertServer(worker, socket: data, format: format, counters: counters)
+            worker.log(.info, "joined", [("coordinator", worker.join.description), ("worker", id.description)])
+        }
+        server?.assign(assignment.epoch, assignment.experts)
+        worker.log(
+            .debug, "assigned experts",
+            [
+                ("epoch", String(assignment.epoch)), ("experts", String(assignment.experts.count)),
+            ])
+    }
+
+    private func send(_ message: ControlMessage) throws {
+        // A message that cannot be sent is one that the coordinator will miss: silence, which both sides understand.
+        _ = try message.encoded().withUnsafeBytes { try control.send($0, more: false) }
+    }
+}

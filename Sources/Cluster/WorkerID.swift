@@ -1,0 +1,31 @@
+/// A worker's routing identity on both of its sockets. Random and new for every session, so that nothing meant for an
+/// earlier one can reach it.
+package struct WorkerID: Hashable, Sendable, CustomStringConvertible, Comparable {
+    static let byteCount = 16
+
+    private let high, low: UInt64
+
+    /// A random identity.
+    package init() {
+        // libzmq reserves identities that begin with a zero byte.
+        high = UInt64.random(in: .min ... .max) | 0x0101_0101_0101_0101
+        low = UInt64.random(in: .min ... .max)
+    }
+
+    /// Nil unless there are sixteen bytes.
+    package init?(_ bytes: UnsafeRawBufferPointer) {
+        guard bytes.count == Self.byteCount else { return nil }
+        high = bytes.loadUnaligned(as: UInt64.self)
+        low = bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self)
+    }
+
+    package func withUnsafeBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
+        try Swift.withUnsafeBytes(of: (high, low), body)
+    }
+
+    /// Any total order, the same wherever it is asked for.
+    package static func < (left: WorkerID, right: WorkerID) -> Bool { (left.high, left.low) < (right.high, right.low) }
+
+    /// The first bytes, enough to tell workers apart in a log.
+    package var description: String { String(high.bigEndian >> 32, radix: 16) }
+}

@@ -1,0 +1,30 @@
+import CZeroMQ
+
+/// What libzmq said no to.
+struct ZMQError: Error, CustomStringConvertible {
+    let operation: String
+    let code: Int32
+
+    /// The error that libzmq has just reported on this thread.
+    init(_ operation: String) {
+        self.operation = operation
+        code = zmq_errno()
+    }
+
+    var description: String { "\(operation): \(String(cString: zmq_strerror(code)))" }
+}
+
+/// A libzmq context. Sockets keep theirs alive; the last one to go ends it, waiting for what is still to be sent.
+/// Sendable because libzmq's contexts are thread-safe.
+package final class ZMQContext: @unchecked Sendable {
+    let handle: UnsafeMutableRawPointer
+
+    package init() throws {
+        guard let handle = zmq_ctx_new() else { throw ZMQError("creating a ZeroMQ context") }
+        self.handle = handle
+    }
+
+    deinit {
+        while zmq_ctx_term(handle) != 0, zmq_errno() == EINTR {}
+    }
+}

@@ -1,0 +1,34 @@
+import CZeroMQ
+
+/// A frame's memory, reused from one receive to the next, so that receiving allocates nothing of ours.
+package final class ZMQMessage {
+    let handle: UnsafeMutablePointer<zmq_msg_t>
+
+    package init() {
+        handle = .allocate(capacity: 1)
+        zmq_msg_init(handle)
+    }
+
+    deinit {
+        zmq_msg_close(handle)
+        handle.deallocate()
+    }
+
+    /// The frame's bytes, valid until the next receive or send; not aligned for anything when received.
+    package var bytes: UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: zmq_msg_data(handle), count: zmq_msg_size(handle))
+    }
+
+    /// Whether frames of the same message follow this one.
+    package var hasMore: Bool { zmq_msg_more(handle) != 0 }
+
+    /// Replaces the content by `count` bytes to be filled in, aligned to 8 bytes.
+    package func allocate(_ count: Int) throws -> UnsafeMutableRawBufferPointer {
+        zmq_msg_close(handle)
+        guard zmq_msg_init_size(handle, count) == 0 else {
+            zmq_msg_init(handle)
+            throw ZMQError("allocating a frame of \(count) bytes")
+        }
+        return UnsafeMutableRawBufferPointer(start: zmq_msg_data(handle), count: count)
+    }
+}

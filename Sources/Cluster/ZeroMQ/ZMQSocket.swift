@@ -1,0 +1,153 @@
+import CZeroMQ
+
+/// A ZeroMQ socket. Nothing blocks here: ``ZMQPoller`` waits.
+///
+/// Sendable so that it can be made on one thread and given to another; only one thread may use it at a time, and whoever
+/// hands it over synchronises.
+package final class ZMQSocket: @unchecked Sendable {
+    package enum Kind: Int32 {
+        case router = 6
+        case dealer = 5
+        case pair = 0
+    }
+
+    /// What became of a frame that was to be sent.
+    package enum SendResult { case sent, wouldBlock, unreachable }
+
+    let handle: UnsafeMutableRawPointer
+    private let context: ZMQContext
+
+    /// - Parameters:
+    ///   - linger: milliseconds for which unsent messages are kept after closing.
+    package init(_ kind: Kind, in context: ZMQContext, linger: Int32 = 0) throws {
+        guard let handle = zmq_socket(context.handle, kind.rawValue) else { throw ZMQError("creating a ZeroMQ socket") }
+        self.handle = handle
+        self.context = context
+        try set(ZMQ_LINGER, linger)
+        switch kind {
+        // A message for a worker that is gone is an error, not a silence.
+        case .router: try set(ZMQ_ROUTER_MANDATORY, 1)
+        case .dealer:
+            // Nothing is queued for a coordinator that is absent; a socket is writable once connected.
+            try set(ZMQ_IMMEDIATE, 1)
+            try set(ZMQ_RECONNECT_IVL, 50)
+            try set(ZMQ_RECONNECT_IVL_MAX, 2000)
+        case .pair: break
+        }
+    }
+
+    deinit { zmq_close(handle) }
+
+    /// Frames larger than `frameBytes` disconnect their sender; at most `queue` messages wait for this side.
+    package func limit(frameBytes: Int, queue: Int32) throws {
+        var limit = Int64(frameBytes)
+        guard zmq_setsockopt(handle, ZMQ_MAXMSGSIZE, &limit, MemoryLayout<Int64>.size) == 0 else {
+            throw ZMQError("setting ZMQ_MAXMSGSIZE")
+        }
+        try set(ZMQ_RCVHWM, queue)
+    }
+
+    package func setIdentity(_ identity: WorkerID) throws {
+        let result = identity.withUnsafeBytes { zmq_setsockopt(handle, ZMQ_ROUTING_ID, $0.baseAddress, $0.count) }
+        guard result == 0 else { throw ZMQError("setting ZMQ_ROUTING_ID") }
+    }
+
+    package func bind(_ endpoint: Endpoint) throws {
+        if endpoint.isIPv6 { try set(ZMQ_IPV6, 1) }
+        guard zmq_bind(handle, endpoint.description) == 0 else { throw ZMQError("binding \(endpoint)") }
+    }
+
+    /// Binds the first of the endpoints that can be had.
+    /// - Throws: ``ZMQError`` of the last one.
+    func bind(toFirstOf endpoints: [Endpoint]) throws {
+        for endpoint in endpoints.dropLast() {
+            if (try? bind(endpoint)) != nil { return }
+        }
+        if let last = endpoints.last { try bind(last) }
+    }
+
+    package func connect(_ endpoint: Endpoint) throws {
+        if endpoint.isIPv6 { try set(ZMQ_IPV6, 1) }
+        guard zmq_connect(handle, endpoint.description) == 0 else { throw ZMQError("connecting to \(endpoint)") }
+    }
+
+    /// Where this socket is bound, with the port that was chosen.
+    package func boundEndpoint() throws -> Endpoint {
+        var text = [CChar](repeating: 0, count: 512)
+        var count = text.count
+        guard zmq_getsockopt(handle, ZMQ_LAST_ENDPOINT, &text, &count) == 0 else {
+            throw ZMQError("reading ZMQ_LAST_ENDPOINT")
+        }
+        return try Endpoint(
+            String(decoding: text.prefix(max(count - 1, 0)).map(UInt8.init(bitPattern:)), as: UTF8.self))
+    }
+
+    /// A socket on which `events` of this one are reported.
+    package func monitor(_ events: Int32) throws -> ZMQSocket {
+        let address = "inproc://monitor-\(UInt(bitPattern: handle))"
+        guard zmq_socket_monitor(handle, address, events) == 0 else { throw ZMQError("monitoring a socket") }
+        let monitor = try ZMQSocket(.pair, in: context)
+        guard zmq_connect(monitor.handle, address) == 0 else { throw ZMQError("connecting to \(address)") }
+        return monitor
+    }
+
+    private func set(_ option: Int32, _ value: Int32) throws {
+        var value = value
+        guard zmq_setsockopt(handle, option, &value, MemoryLayout<Int32>.size) == 0 else {
+            throw ZMQError("setting ZeroMQ option \(option)")
+        }
+    }
+}
+
+extension ZMQSocket {
+    /// Copies `bytes` into a frame and sends it.
+    package func send(_ bytes: UnsafeRawBufferPointer, more: Bool) throws -> SendResult {
+        try sending(more) { zmq_send(handle, bytes.baseAddress, bytes.count, $0) }
+    }
+
+    /// Sends the frame without copying it; it is empty afterwards.
+    package func send(_ message: ZMQMessage, more: Bool) throws -> SendResult {
+        try sending(more) { zmq_msg_send(message.handle, handle, $0) }
+    }
+
+    private func sending(_ more: Bool, _ send: (Int32) -> Int32) throws -> SendResult {
+        while send(ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0)) < 0 {
+            switch zmq_errno() {
+            case EINTR: continue
+            case EAGAIN: return .wouldBlock
+            case EHOSTUNREACH: return .unreachable
+            default: throw ZMQError("sending")
+            }
+        }
+        return .sent
+    }
+
+    /// Receives one frame if there is one.
+    package func receive(_ message: ZMQMessage) throws -> Bool {
+        while zmq_msg_recv(message.handle, handle, ZMQ_DONTWAIT) < 0 {
+            switch zmq_errno() {
+            case EINTR: continue
+            case EAGAIN: return false
+            default: throw ZMQError("receiving")
+            }
+        }
+        return true
+    }
+
+    /// Receives the next frame of the message that `message` began; false if that was the last.
+    package func receiveMore(_ message: ZMQMessage) throws -> Bool {
+        try message.hasMore && receive(message)
+    }
+
+    /// Throws away the rest of the message that `message` began.
+    package func discardRest(_ message: ZMQMessage) throws {
+        while try receiveMore(message) {}
+    }
+
+    /// Takes note of connections made and lost since the last call on this socket.
+    package func refresh() {
+        var events: Int32 = 0
+        var size = MemoryLayout<Int32>.size
+        zmq_getsockopt(handle, ZMQ_EVENTS, &events, &size)
+    }
+}

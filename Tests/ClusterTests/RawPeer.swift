@@ -1,0 +1,98 @@
+import Cluster
+import Foundation
+import Testing
+import Transformer
+
+/// A socket driven by hand, to say what no worker and no coordinator says.
+final class RawSocket: Sendable {
+    let socket: ZMQSocket
+
+    init(_ kind: ZMQSocket.Kind, in context: ZMQContext, id: WorkerID? = nil) throws {
+        socket = try ZMQSocket(kind, in: context)
+        if let id { try socket.setIdentity(id) }
+    }
+
+    /// Waits for the connection, if need be.
+    func send(_ frames: [[UInt8]]) throws {
+        for (index, frame) in frames.enumerated() {
+            let deadline = ContinuousClock.now + .seconds(10)
+            while try frame.withUnsafeBytes({ try socket.send($0, more: index + 1 < frames.count) }) != .sent {
+                guard ContinuousClock.now < deadline else { throw TimeoutError() }
+                usleep(1000)
+            }
+        }
+    }
+
+    /// The next message, or nil after `timeout`.
+    func receive(timeout: Duration = .seconds(10)) throws -> [[UInt8]]? {
+        let message = ZMQMessage()
+        var poller = ZMQPoller([socket])
+        let deadline = ContinuousClock.now + timeout
+        while try !socket.receive(message) {
+            guard ContinuousClock.now < deadline else { return nil }
+            _ = try poller.wait(milliseconds: 10)
+        }
+        var frames = [Array(message.bytes)]
+        while try socket.receiveMore(message) { frames.append(Array(message.bytes)) }
+        return frames
+    }
+}
+
+/// A worker that joins properly, and answers requests as a test pleases.
+final class RawWorker: Sendable {
+    let id = WorkerID()
+    let control: RawSocket
+    let data: RawSocket
+
+    /// Joins, and says that it is ready for whatever it is given, unless it is to be loading for ever.
+    init(joining endpoint: Endpoint, isReady: Bool = true) throws {
+        let context = try ZMQContext()
+        control = try RawSocket(.dealer, in: context, id: id)
+        data = try RawSocket(.dealer, in: context, id: id)
+        try control.socket.connect(endpoint)
+        let join = JoinRequest(
+            name: "raw", memoryBudget: .max, threads: 1, digest: FakeModel.identity.digest, shape: FakeModel.shape,
+            precisions: Precision.allCases)
+        try control.send([ControlMessage.join(join).encoded()])
+        guard case .assign(let assignment) = try nextControlMessage() else { throw TimeoutError() }
+        guard isReady else { return }
+        try data.socket.connect(Endpoint(assignment.dataEndpoint))
+        var connecting = try ZMQPoller(writable: data.socket, wakeup: Wakeup())
+        while try !connecting.wait(milliseconds: 10_000) {}
+        try control.send([ControlMessage.ready(epoch: assignment.epoch).encoded()])
+    }
+
+    func nextControlMessage() throws -> ControlMessage? {
+        try control.receive()?.first.map { frame in
+            try frame.withUnsafeBytes {
+                try ControlMessage.decode($0, shape: FakeModel.shape, arena: WireArena(capacity: 65_536))
+            }
+        }
+    }
+
+    /// Heartbeats and then `count` requests handed to `answer`, on a thread of its own, which then lets go of this.
+    func serve(_ count: Int, _ answer: @escaping @Sendable (RawWorker, ExpertRequest) throws -> Void) {
+        Thread { [self] in
+            do {
+                var answered = 0
+                while answered < count {
+                    try control.send([ControlMessage.heartbeat.encoded()])
+                    guard let frames = try data.receive(timeout: .milliseconds(50)) else { continue }
+                    guard case .request(let request) = try decode(frames[0]) else { throw TimeoutError() }
+                    try answer(self, request)
+                    answered += 1
+                }
+            } catch {
+                Issue.record(error)
+            }
+        }.start()
+    }
+
+    private func decode(_ header: [UInt8]) throws -> DataMessage {
+        try header.withUnsafeBytes { try DataMessage.decode($0, arena: WireArena(capacity: 16_384)) }
+    }
+}
+
+extension DataMessage {
+    var bytes: [UInt8] { withEncoded(Array.init) }
+}

@@ -1,0 +1,60 @@
+import Checkpoints
+import Cluster
+import Foundation
+import Kernels
+import TestSupport
+import Testing
+import Transformer
+
+/// The fixtures' experts, through the public interface.
+@Suite(.serialized) struct RealModelTests {
+    @Test("a cluster computes the bytes that one process computes", arguments: Fixtures.models, Precision.allCases)
+    func sameBytes(folder: URL, precision: Precision) async throws {
+        let checkpoint = try Checkpoint(directory: folder)
+        let alone = try LocalExperts(checkpoint: checkpoint, precision: precision, threads: 1)
+        let coordinator = try Coordinator(
+            checkpoint: checkpoint, precision: precision, bind: "tcp://127.0.0.1:0", localExperts: nil, log: .silent)
+        let workers = try (0..<2).map { _ in
+            try Worker(checkpoint: checkpoint, join: coordinator.endpoint.description, threads: 1, log: .silent)
+        }
+        for worker in workers { Thread { try? worker.run() }.start() }
+        defer {
+            for worker in workers { worker.stop() }
+            coordinator.shutdown()
+        }
+        try await withDeadline { try await coordinator.waitUntilReady(workers: 2) }
+
+        let config = checkpoint.config
+        let shape = ModelShape(
+            layers: config.layerCount, experts: config.expertCount, hiddenSize: config.hiddenSize,
+            intermediateSize: config.intermediateSize)
+        try coordinator.executor.beginStep()
+        for layer in 0..<config.layerCount {
+            for rows in [1, 9] {
+                let batch = TestBatch(
+                    precision, shape: shape, layer: layer, seed: 7, rows: rows, topK: config.expertsPerToken)
+                let sane = batch.sane()
+                #expect(try sane.run(coordinator.executor) == sane.run(alone))
+            }
+        }
+        #expect(coordinator.status.workers.allSatisfy { $0.batches > 0 && $0.failures == 0 })
+    }
+}
+
+extension TestBatch {
+    /// The same batch with values that a model could have: no NaN, no infinity.
+    fileprivate func sane() -> TestBatch {
+        var copy = self
+        switch format.precision {
+        case .int8:
+            copy.values = values.map { $0 == 0x80 ? 0 : $0 }
+            // bfloat16 between 2^-7 and 2^-6.
+            copy.scales = scales.enumerated().map { $0.offset % 2 == 0 ? $0.element & 0x7F : 0x3C }
+        case .exact:
+            copy.values = stride(from: 0, to: values.count, by: 4).flatMap { index in
+                withUnsafeBytes(of: Float(Int8(bitPattern: values[index])) / 32, Array.init)
+            }
+        }
+        return copy
+    }
+}

@@ -1,0 +1,127 @@
+import Cluster
+import TestSupport
+import Testing
+import Transformer
+
+@Suite struct WireTests {
+    static let controlMessages: [ControlMessage] = {
+        var experts = ExpertSet(shape: FakeModel.shape)
+        for expert in 0..<8 where expert % 3 == 0 { experts.insert(layer: 1, expert: expert) }
+        return [
+            .join(
+                JoinRequest(
+                    name: "host:1", memoryBudget: .max, threads: 12, digest: Array(0..<32), shape: FakeModel.shape,
+                    precisions: Precision.allCases)),
+            .assign(
+                Assignment(
+                    epoch: 7, precision: .exact, experts: experts, dataEndpoint: "tcp://127.0.0.1:5",
+                    heartbeatInterval: .milliseconds(500))),
+            .ready(epoch: .max), .heartbeat, .leave(reason: "tired"),
+            .refuse(Refusal(cause: .digest, reason: "a reason")),
+        ]
+    }()
+
+    static let dataMessages: [DataMessage] = [
+        .request(
+            ExpertRequest(epoch: 1, sequence: .max, layer: 2, rows: 3, assignments: 12, precision: .int8)),
+        .response(epoch: 1, sequence: 4, assignments: 12),
+        .failure(epoch: 1, sequence: 4, reason: "out of memory"),
+    ]
+
+    private let arena = WireArena(capacity: 262_144)
+
+    private func decodeControl(_ bytes: [UInt8]) throws -> ControlMessage {
+        try bytes.withUnsafeBytes { try ControlMessage.decode($0, shape: FakeModel.shape, arena: arena) }
+    }
+
+    private func decodeData(_ bytes: [UInt8]) throws -> DataMessage {
+        try bytes.withUnsafeBytes { try DataMessage.decode($0, arena: arena) }
+    }
+
+    @Test("every message survives its encoding")
+    func roundTrip() throws {
+        for message in Self.controlMessages { #expect(try decodeControl(message.encoded()) == message) }
+        for message in Self.dataMessages { #expect(try decodeData(message.withEncoded(Array.init)) == message) }
+    }
+
+    @Test("another protocol version is told apart, and a refusal is understood in every version")
+    func versions() throws {
+        // The version is the first field: tag 0x08, then the number.
+        func versioned(_ message: [UInt8]) -> [UInt8] { [message[0], 99] + message.dropFirst(2) }
+        #expect(throws: WireError(.wrongProtocolVersion)) {
+            try decodeControl(versioned(ControlMessage.heartbeat.encoded()))
+        }
+        #expect(throws: WireError(.wrongProtocolVersion)) {
+            try decodeData(versioned(Self.dataMessages[0].withEncoded(Array.init)))
+        }
+        let refusal = ControlMessage.refuse(Refusal(cause: .protocolVersion, reason: "old"))
+        #expect(try decodeControl(versioned(refusal.encoded())) == refusal)
+    }
+
+    @Test("oversized, empty and unknown messages are told apart")
+    func malformed() {
+        #expect(throws: WireError(.oversizedHeader)) {
+            try decodeControl([UInt8](repeating: 0, count: ControlMessage.maximumBytes + 1))
+        }
+        #expect(throws: WireError(.oversizedHeader)) {
+            try decodeData([UInt8](repeating: 0, count: DataMessage.maximumBytes + 1))
+        }
+        #expect(throws: WireError(.malformedHeader)) { try decodeData([0xFF]) }
+        #expect(throws: WireError(.unexpectedMessage)) { try decodeControl([0x08, 0x01]) }
+        #expect(throws: WireError(.wrongProtocolVersion)) { try decodeControl([]) }
+    }
+
+    @Test("text for the log is short, and cannot control a terminal")
+    func text() throws {
+        let hostile = "a\u{1B}[2J\u{9B}\n\r\u{2028}\u{202E}\u{7F}é" + String(repeating: "e\u{301}", count: 1000)
+        let message = try decodeControl(ControlMessage.leave(reason: hostile).encoded())
+        guard case .leave(let reason) = message else { return #expect(Bool(false), "another message") }
+        #expect(reason.hasPrefix("a [2J      é") && reason.unicodeScalars.count == 300)
+    }
+
+    @Test("no header can make the parser take more than its arena")
+    func bomb() {
+        // Thousands of unknown fields, for each of which the parser keeps a record.
+        let bytes = [UInt8]((0..<32_000).flatMap { _ in [0x78, 0x01] as [UInt8] })
+        #expect(throws: WireError(.malformedHeader)) { try decodeControl(bytes) }
+    }
+
+    @Test("three hundred thousand mutated headers: each is taken or refused, none traps")
+    func mutations() throws {
+        var random = SeededGenerator(seed: 20)
+        let control = Self.controlMessages.map { $0.encoded() }
+        let data = Self.dataMessages.map { $0.withEncoded(Array.init) }
+        var taken = 0
+        var refused = 0
+        for _ in 0..<150_000 {
+            for isControl in [true, false] {
+                guard let original = (isControl ? control : data).randomElement(using: &random) else { continue }
+                let bytes = mutated(original, &random)
+                do {
+                    if isControl { _ = try decodeControl(bytes) } else { _ = try decodeData(bytes) }
+                    taken += 1
+                } catch is WireError {
+                    refused += 1
+                }
+            }
+        }
+        #expect(taken + refused == 300_000 && taken > 0 && refused > 0)
+    }
+}
+
+/// One to four random edits: flips, cuts, insertions, repetitions and runs of one byte.
+func mutated(_ original: [UInt8], _ random: inout SeededGenerator) -> [UInt8] {
+    var bytes = original
+    for _ in 0..<Int.random(in: 1...4, using: &random) {
+        let position = Int.random(in: 0...bytes.count, using: &random)
+        switch Int.random(in: 0..<5, using: &random) {
+        case 0 where position < bytes.count: bytes[position] ^= 1 << UInt8.random(in: 0..<8, using: &random)
+        case 1 where position < bytes.count: bytes[position] = .random(in: .min ... .max, using: &random)
+        case 2: bytes.removeSubrange(position...)
+        case 3: bytes.insert(contentsOf: bytes.prefix(position).suffix(20), at: position)
+        default:
+            bytes.insert(contentsOf: [UInt8](repeating: 0xFF, count: .random(in: 1...12, using: &random)), at: position)
+        }
+    }
+    return bytes
+}
