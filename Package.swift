@@ -23,6 +23,7 @@ func tests(of name: String, _ dependencies: [Target.Dependency] = []) -> Target 
 let package = Package(
     name: "shoal",
     targets: [
+        library("Frontend", ["Engine", "Harmony", "Tokenization", "JSON", "CMicroHTTPD"]),
         library("Engine", ["Transformer", "Checkpoints", "Kernels"]),
         library("Harmony", ["Tokenization", "JSON"]),
         library("Tokenization", ["JSON", "CPCRE2"]),
@@ -38,6 +39,7 @@ let package = Package(
 
         .systemLibrary(name: "CZeroMQ", providers: [.apt(["libzmq3-dev"])]),
         .systemLibrary(name: "CProtobufC", providers: [.apt(["libprotobuf-c-dev"])]),
+        .systemLibrary(name: "CMicroHTTPD", providers: [.apt(["libmicrohttpd-dev"])]),
         .systemLibrary(name: "CPCRE2", providers: [.apt(["libpcre2-dev"])]),
         .systemLibrary(name: "CNettle", providers: [.apt(["nettle-dev"])]),
 
@@ -50,6 +52,7 @@ let package = Package(
         tests(of: "Transformer", ["Checkpoints", "Kernels", "JSON"]),
         tests(of: "Engine", ["Transformer", "Checkpoints", "JSON"]),
         tests(of: "Cluster", ["Transformer", "Checkpoints", "Kernels", "ClusterProtocol", "CZeroMQ"]),
+        tests(of: "Frontend", ["Engine", "Harmony", "Tokenization", "Transformer", "Checkpoints", "JSON"]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c17
