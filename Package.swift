@@ -22,7 +22,15 @@ func tests(of name: String, _ dependencies: [Target.Dependency] = []) -> Target 
 
 let package = Package(
     name: "shoal",
+    products: [.executable(name: "shoal", targets: ["shoal"])],
     targets: [
+        .executableTarget(
+            name: "shoal",
+            dependencies: [
+                "Frontend", "Engine", "Harmony", "Tokenization", "Cluster", "Transformer", "Checkpoints", "JSON",
+            ],
+            swiftSettings: swiftSettings),
+
         library("Frontend", ["Engine", "Harmony", "Tokenization", "JSON", "CMicroHTTPD"]),
         library("Engine", ["Transformer", "Checkpoints", "Kernels"]),
         library("Harmony", ["Tokenization", "JSON"]),

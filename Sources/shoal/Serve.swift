@@ -1,0 +1,167 @@
+import Checkpoints
+import Cluster
+import Engine
+import Foundation
+import Frontend
+import Harmony
+import JSON
+import Transformer
+
+enum Serve: Command {
+    static let name = "serve"
+    static let summary = "Serve a model over HTTP, and coordinate workers."
+    static let discussion = """
+        Answers OpenAI clients at --listen and takes in workers at --bind, at any time. What no worker owns is computed
+        here, so one process alone serves too. Ctrl-C ends it in an orderly way.
+        """
+    static let flags =
+        ModelOptions.flags + [
+            Flag("listen", "HOST:PORT", "Where HTTP clients connect (default 127.0.0.1:8080; port 0: any)."),
+            Flag("bind", "ENDPOINT", "Where workers join (default tcp://127.0.0.1:7070; port *: any)."),
+            Flag("no-local-experts", nil, "Compute no experts here: serve only while workers own them all."),
+            Flag("served-model-name", "NAME", "The name clients use (default: the folder's)."),
+            Flag("context", "N", "Tokens of prompt and answer together (default 8192, or what the model knows)."),
+            Flag("max-sequences", "N", "Requests computed at a time (default 16)."),
+            Flag("max-queue", "N", "Requests that wait beyond those before the next gets 429 (default 128)."),
+            Flag("drain-timeout", "SECONDS", "How long running requests may end in at shutdown (default 5)."),
+        ] + Logging.flags
+
+    static func run(_ arguments: Arguments) async throws {
+        try await Serving(arguments).run(workers: 0)
+    }
+}
+
+enum Up: Command {
+    static let name = "up"
+    static let summary = "Serve a model with workers on this machine, in one command."
+    static let discussion = """
+        The same as `shoal serve`, and --workers processes of `shoal worker` that join it. They read the same pages of the
+        checkpoint, so its weights are in memory once. Ctrl-C ends all of them.
+        """
+    static let flags = [Flag("workers", "N", "Workers to start (default 2).")] + Serve.flags
+
+    static func run(_ arguments: Arguments) async throws {
+        try await Serving(arguments).run(workers: arguments.integer("workers", in: 0...64) ?? 2)
+    }
+}
+
+/// The parts of a serving process, from start to orderly end.
+private struct Serving {
+    private let model: ModelOptions
+    private let listen: ListenAddress
+    private let bind: String
+    private let modelName: String
+    private let hasLocalExperts: Bool
+    private let context: Int?
+    private let options: (sequences: Int, queue: Int)
+    private let drain: Duration
+    private let log: Log
+    private let logFlags: [String]
+
+    init(_ arguments: Arguments) throws {
+        model = try ModelOptions(arguments)
+        listen = try ListenAddress(arguments.string("listen") ?? "127.0.0.1:8080")
+        bind = arguments.string("bind") ?? "tcp://127.0.0.1:7070"
+        modelName = arguments.string("served-model-name") ?? model.directory.standardizedFileURL.lastPathComponent
+        hasLocalExperts = !arguments.has("no-local-experts")
+        context = try arguments.integer("context", in: 1...Int(Int32.max))
+        options = (
+            try arguments.integer("max-sequences", in: 1...4096) ?? 16,
+            try arguments.integer("max-queue", in: 0...1_000_000) ?? 128
+        )
+        drain = .seconds(try arguments.number("drain-timeout", in: 0...86400) ?? 5)
+        log = try Logging.make(arguments)
+        logFlags = ["log-level", "log-format"].flatMap { name in arguments.string(name).map { ["--" + name, $0] } ?? []
+        }
+    }
+
+    func run(workers count: Int) async throws {
+        EndRequest.watch()
+        let checkpoint = try model.openCheckpoint()
+        let harmony = try model.openTokenizer()
+        let digesting = Progress("reading the checkpoint")
+        _ = try checkpoint.digest { digesting.show(Double($0) / Double(max(1, $1))) }
+        let coordinator = try Coordinator(
+            checkpoint: checkpoint, precision: model.precision, bind: bind,
+            localExperts: hasLocalExperts
+                ? LocalExperts(checkpoint: checkpoint, precision: model.precision, threads: model.threads) : nil,
+            log: log)
+        defer { coordinator.shutdown() }
+        let workers = try WorkerProcesses(
+            count: count, model: model.directory, endpoint: coordinator.endpoint.description, log: log,
+            logFlags: logFlags)
+        defer { workers.stop() }
+
+        let engine = try await makeEngine(checkpoint, coordinator)
+        let frontend = makeFrontend(checkpoint, harmony, engine, coordinator)
+        let address = try frontend.start()
+        log(
+            .info, "serving", [("model", modelName), ("url", "http://\(address)"), ("join", "\(coordinator.endpoint)")])
+        let ready = Task { [log] in
+            try await coordinator.waitUntilReady(workers: count)
+            log(.info, "ready", [("workers", "\(count)")])
+            try printOutput(greeting(address, coordinator))
+        }
+        await EndRequest.wait()
+        log(.info, "ending")
+        ready.cancel()
+        await frontend.stop(grace: drain)
+        await engine.shutdown()
+    }
+
+    private func makeEngine(_ checkpoint: Checkpoint, _ coordinator: Coordinator) async throws -> Engine {
+        let contextLength = context ?? min(8192, checkpoint.config.maxPositions)
+        return try await Engine(
+            options: EngineOptions(
+                sequences: options.sequences, queue: options.queue, contextLength: contextLength)
+        ) { [model] in
+            (try model.makeTransformer(checkpoint), coordinator.executor)
+        }
+    }
+
+    private func makeFrontend(
+        _ checkpoint: Checkpoint, _ harmony: HarmonyEncoding, _ engine: Engine, _ coordinator: Coordinator
+    ) -> FrontendServer {
+        FrontendServer(
+            configuration: FrontendConfiguration(
+                listen: listen, modelName: modelName, endTokens: Set(checkpoint.config.endOfSequenceTokens)),
+            engine: engine, harmony: harmony,
+            readiness: {
+                coordinator.isReady ? .ready : .notReady(reason: "not every expert has a worker that is ready")
+            },
+            cluster: { coordinator.statusJSON },
+            accessLog: { [log] entry in
+                log(
+                    .info, "request",
+                    [
+                        ("method", entry.method), ("path", entry.path),
+                        ("status", entry.status.map(String.init) ?? "none"),
+                        ("milliseconds", String(Int(entry.duration / .milliseconds(1)))),
+                    ] + (entry.clientLeft ? [("client", "left")] : []))
+            })
+    }
+
+    private func greeting(_ address: ListenAddress, _ coordinator: Coordinator) -> String {
+        """
+
+        \(modelName) is being served at http://\(address). Try:
+
+          curl http://\(address)/v1/chat/completions -H 'Content-Type: application/json' \\
+            -d '{"model": "\(modelName)", "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 64}'
+
+        Another worker:  shoal worker --join \(coordinator.endpoint) --model \(model.directory.path)
+        The cluster:     shoal status --url http://\(address)
+
+        """
+    }
+}
+
+extension Coordinator {
+    /// The status as JSON, for `GET /cluster`.
+    fileprivate var statusJSON: JSONValue {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .sortedKeys
+        guard let data = try? encoder.encode(status), let json = try? JSONValue(parsing: data) else { return nil }
+        return json
+    }
+}

@@ -1,0 +1,50 @@
+import Checkpoints
+import Foundation
+import Harmony
+import Tokenization
+import Transformer
+
+/// Which model, in which arithmetic, with how many threads.
+struct ModelOptions {
+    let directory: URL
+    let precision: Precision
+    let weights: DenseWeights
+    let threads: Int
+
+    static let modelFlag = Flag("model", "DIR", "The checkpoint: config.json, *.safetensors, tokenizer.json.")
+    static let threadsFlag = Flag("threads", "N", "Threads to compute with (default: one for each processor).")
+    static let flags = [
+        modelFlag,
+        Flag("precision", "P", "int8 (default), or exact: float32 activations against the exact weights."),
+        Flag("weights", "W", "int8 (default) or bf16: how attention and output head are held in int8 precision."),
+        threadsFlag,
+    ]
+
+    init(_ arguments: Arguments) throws(UsageError) {
+        directory = URL(fileURLWithPath: try arguments.required("model"))
+        precision = try arguments.choice("precision", default: Precision.int8)
+        weights = try arguments.choice("weights", default: DenseWeights.int8)
+        if precision == .exact, arguments.has("weights") {
+            throw UsageError("--weights is for int8 precision; exact takes the weights as they are")
+        }
+        threads = try Self.threads(arguments)
+    }
+
+    static func threads(_ arguments: Arguments) throws(UsageError) -> Int {
+        try arguments.integer("threads", in: 1...1024) ?? ProcessInfo.processInfo.activeProcessorCount
+    }
+
+    func openCheckpoint() throws -> Checkpoint { try Checkpoint(directory: directory) }
+
+    func openTokenizer() throws -> HarmonyEncoding {
+        try HarmonyEncoding(tokenizer: Tokenizer(contentsOf: directory.appending(path: "tokenizer.json")))
+    }
+
+    /// Prepares the weights, showing how far it has come.
+    func makeTransformer(_ checkpoint: Checkpoint) throws -> Transformer {
+        let progress = Progress("preparing weights")
+        return try Transformer(
+            checkpoint: checkpoint, precision: precision, denseWeights: weights, threads: threads,
+            progress: progress.show)
+    }
+}

@@ -1,0 +1,223 @@
+"""Workers that come, go, stall and lie, as processes."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+
+import pytest
+from processes import Server, ShoalProcess, cluster, processes, running, shoal
+
+REQUEST = {"prompt": [5, 6, 7, 8], "max_tokens": 200, "seed": 11, "logprobs": 1}
+
+
+def complete(server):
+    status, answer = server.post("/v1/completions", REQUEST)
+    assert status == 200, answer
+    return answer["choices"]
+
+
+@pytest.fixture(scope="module")
+def expected(model):
+    with cluster(model) as server:
+        return complete(server)
+
+
+@contextlib.contextmanager
+def load(server, expected):
+    """Requests, one after another on two connections, as long as the block runs; all must give what is expected."""
+    answers = []
+    ending = threading.Event()
+
+    def client():
+        while not ending.is_set():
+            answers.append(complete(server))
+
+    threads = [threading.Thread(target=client) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield answers
+    finally:
+        ending.set()
+        for thread in threads:
+            thread.join(60)
+    assert len(answers) > 2 and all(answer == expected for answer in answers)
+
+
+def worker(server, model, *arguments):
+    return ShoalProcess("worker", "--join", server.endpoint, "--model", model, "--threads", "1", *arguments)
+
+
+def test_workers_may_start_before_the_coordinator(model, expected):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    endpoint = f"tcp://127.0.0.1:{port}"
+    first = ShoalProcess("worker", "--join", endpoint, "--model", model, "--threads", "1")
+    with running(first):
+        time.sleep(1)
+        assert first.process.poll() is None
+        server = Server(model, "--bind", endpoint)
+        with running(server):
+            server.wait_until_ready(1)
+            assert complete(server) == expected
+
+
+def test_workers_join_and_leave_while_requests_run(model, expected):
+    with cluster(model) as server, load(server, expected):
+        for _ in range(3):
+            with running(worker(server, model)) as (joined,):
+                server.wait_until_ready(1)
+                time.sleep(0.3)
+                assert joined.stop() == 0
+            server.wait_until_ready(0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM], ids=lambda n: n.name)
+def test_a_worker_that_dies_or_stalls_changes_nothing(model, expected, number):
+    with cluster(model, 2) as server:
+        with load(server, expected):
+            time.sleep(0.3)
+            server.workers[0].signal(number)
+            server.wait_until_ready(1)
+        assert server.get("/ready")[0] == 200
+
+
+def test_without_local_experts_nothing_is_served_until_workers_own_all(model, expected):
+    server = Server(model, "--no-local-experts")
+    with running(server):
+        assert server.get("/health")[0] == 200
+        assert server.get("/ready")[0] == 503
+        status, answer = server.post("/v1/completions", REQUEST)
+        assert status == 503 and answer["error"]["message"]
+        with running(worker(server, model), worker(server, model)) as workers:
+            server.wait_until_ready(2)
+            assert complete(server) == expected
+            assert sum(w["experts"] for w in server.get("/cluster")[1]["workers"]) == server.get("/cluster")[1]["experts"]
+            workers[0].process.kill()
+            # Its share moves to the other one.
+            server.wait_until_ready(1)
+            assert complete(server) == expected
+
+
+def test_the_coordinator_comes_back_and_its_workers_with_it(model, expected):
+    server = Server(model)
+    endpoint = server.endpoint
+    with running(server):
+        joined = worker(server, model)
+        with running(joined):
+            server.wait_until_ready(1)
+            server.process.kill()
+            server.wait()
+            again = Server(model, "--bind", endpoint)
+            with running(again):
+                again.wait_until_ready(1)
+                assert complete(again) == expected
+
+
+def test_memory_bounds_what_a_worker_owns(model, expected):
+    with cluster(model) as server:
+        with running(worker(server, model, "--memory", "100K")):
+            server.wait_until_ready(1)
+            status = server.get("/cluster")[1]
+            assert 0 < status["workers"][0]["experts"] < status["experts"]
+            assert complete(server) == expected
+
+
+def test_a_worker_with_another_checkpoint_is_refused_with_a_reason(model, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(model, other)
+    for file in other.glob("*.safetensors"):
+        data = bytearray(file.read_bytes())
+        data[-1] ^= 1
+        file.write_bytes(data)
+    with cluster(model) as server:
+        stranger = worker(server, other)
+        assert stranger.wait(60) == 1
+        assert "digest" in stranger.output and "refused" in stranger.output
+        server.wait_for("digest")
+        assert not server.get("/cluster")[1]["workers"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["serve", "--bind", "tcp://0.0.0.0:7070"],
+        ["serve", "--bind", "tcp://*:7070"],
+        ["serve", "--listen", "0.0.0.0:8080"],
+        ["serve", "--listen", "[::]:8080"],
+        ["worker", "--join", "tcp://192.0.2.1:7070"],
+    ],
+    ids=lambda a: a[-1],
+)
+def test_nothing_reaches_beyond_loopback(model, arguments):
+    result = shoal(*arguments, "--model", model, seconds=60)
+    assert result.returncode != 0
+    assert "beyond" in result.stderr or "only loopback" in result.stderr
+
+
+def test_noise_on_the_cluster_port_is_survived(model, expected):
+    with cluster(model, 1) as server:
+        port = int(server.endpoint.rsplit(":", 1)[1])
+        for target in (port, port + 1, int(server.url.rsplit(":", 1)[1])):
+            for noise in (b"\x00" * 1000, os.urandom(5000), b"GET / HTTP/1.1\r\n\r\n", b"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f"):
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", target), 5) as peer:
+                    peer.sendall(noise)
+        assert complete(server) == expected
+
+
+def test_up_starts_workers_and_leaves_nothing_behind(model, expected):
+    for number in (signal.SIGINT, signal.SIGKILL):
+        server = Server(model, "--workers", "2", command="up")
+        with running(server):
+            server.wait_until_ready(2)
+            assert complete(server) == expected
+            children = processes(lambda _, parent: parent == server.process.pid)
+            assert len(children) == 2
+            server.signal(number)
+            server.wait()
+            deadline = time.monotonic() + 20
+            while any(os.path.exists(f"/proc/{child}") for child in children) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert not any(os.path.exists(f"/proc/{child}") for child in children), server.output
+
+
+def test_a_request_to_end_is_heeded_at_any_moment(model):
+    for delay in range(0, 60, 3):
+        process = ShoalProcess("worker", "--join", "tcp://127.0.0.1:9", "--model", model)
+        time.sleep(delay / 1000)
+        process.signal(signal.SIGTERM)
+        process.wait(10)
+
+
+def test_generate_is_the_same_whatever_the_cluster(model):
+    arguments = ["generate", "--model", model, "--prompt", "Hello", "--max-tokens", "40", "--seed", "5"]
+    alone = shoal(*arguments)
+    assert alone.returncode == 0, alone.stderr
+    assert shoal(*arguments, "--workers", "2").stdout == alone.stdout
+    raw = shoal(*arguments, "--raw")
+    assert raw.returncode == 0 and raw.stdout.strip()
+
+
+def test_status_shows_the_members(model):
+    with cluster(model, 2) as server:
+        result = shoal("status", "--url", server.url)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.count(" ready ") >= 2
+        assert len(json.loads(shoal("status", "--url", server.url, "--json").stdout)["workers"]) == 2
+    result = shoal("status", "--url", server.url)
+    assert result.returncode == 1 and "no answer" in result.stderr
+
+
+def test_logs_as_json(model):
+    server = Server(model, "--log-format", "json")
+    with running(server):
+        complete(server)
+    lines = [json.loads(line) for line in server.lines if line.startswith("{")]
+    assert {"time", "level", "message"} <= set(lines[0])
+    assert any(line.get("path") == "/v1/completions" and line["status"] == "200" for line in lines)

@@ -1,0 +1,33 @@
+# Sourced by the scripts of this folder: what they need from the machine, and where the project is.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+cd "$root"
+
+# Debian packages that the build links against, and those that the tests use.
+build_packages="libzmq3-dev libprotobuf-c-dev libmicrohttpd-dev libpcre2-dev nettle-dev"
+test_packages="protobuf-c-compiler python3 python3-venv git"
+
+say() { printf '==> %s\n' "$*"; }
+
+# install PACKAGE…: installs what is missing, through sudo where this user is not root.
+install() {
+    local missing="" package
+    for package in "$@"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"
+    done
+    [ -n "$missing" ] || return 0
+    say "installing$missing"
+    local sudo=""
+    [ "$(id -u)" -eq 0 ] || sudo="sudo"
+    $sudo apt-get update -qq
+    # shellcheck disable=SC2086
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+}
+
+require_swift() {
+    command -v swift >/dev/null || {
+        echo "no 'swift' on the PATH: install a Swift toolchain, 6.1 or newer, from swift.org/install" >&2
+        exit 1
+    }
+}
