@@ -1,0 +1,179 @@
+// Measures the kernels of every instruction set on one thread, at gpt-oss-20b's shapes, against the bandwidth with
+// which the same thread reads memory. The weights are larger than the last-level cache and are gone through in turn, as
+// in decoding. Rounds of all variants follow each other, so that a busy machine is unjust to all alike; the best round
+// of each is printed. Run it with `cluster/bench/kernels [rounds]`.
+#include "Kernels.h"
+#include <immintrin.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { WEIGHT_BYTES = 600 << 20, MAX_TOKENS = 128, MAX_ROWS = 201088, MAX_COLUMNS = 2880 };
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void *allocate(size_t bytes) {
+    void *memory = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+    if (!memory) {
+        fprintf(stderr, "kernels: cannot allocate %zu bytes\n", bytes);
+        exit(1);
+    }
+    return memory;
+}
+
+static uint8_t *weights, *scales;
+static uint16_t *float_weights;
+static float *results;
+static shoal_q8_rows int8_rows;
+static shoal_f32_rows float_rows;
+
+typedef struct {
+    const char *name;
+    double (*run)(const shoal_kernels *kernels, size_t tokens, double *bytes);  // multiply-adds done
+    size_t tokens;
+} benchmark;
+
+static double gate_up_q8(const shoal_kernels *kernels, size_t tokens, double *bytes) {
+    enum { ROWS = 5760, COLUMNS = 2880, BLOCKS = COLUMNS / 32, EXPERTS = 8 };
+    int8_rows.rows = tokens, int8_rows.blocks = BLOCKS;
+    size_t experts = tokens > 8 ? 1 : EXPERTS;
+    for (size_t e = 0; e < experts; e++) {
+        shoal_mxfp4_matrix w = {
+            weights + e * ROWS * BLOCKS * 16, scales + e * ROWS * BLOCKS, NULL, ROWS, COLUMNS};
+        kernels->matmul_mxfp4_q8(&w, &int8_rows, 0, ROWS, results, ROWS);
+    }
+    *bytes = (double)experts * ROWS * BLOCKS * 17;
+    return (double)experts * ROWS * COLUMNS * (double)tokens;
+}
+
+static double lm_head_q16(const shoal_kernels *kernels, size_t tokens, double *bytes) {
+    enum { ROWS = 201088, COLUMNS = 2880, BLOCKS = COLUMNS / 32 };
+    size_t rows = tokens > 8 ? 16384 : ROWS;
+    // Any bytes will do for the low plane: the high one's.
+    shoal_q16_rows x = {int8_rows.values, int8_rows.values, int8_rows.scales, tokens, BLOCKS};
+    shoal_q8_matrix w = {weights, (const uint16_t *)(const void *)scales, NULL, rows, BLOCKS};
+    kernels->matmul_q8_q16(&w, &x, 0, rows, results, rows);
+    *bytes = (double)rows * BLOCKS * 34;
+    return (double)rows * COLUMNS * (double)tokens;
+}
+
+static double gate_up_f32(const shoal_kernels *kernels, size_t tokens, double *bytes) {
+    enum { ROWS = 5760, COLUMNS = 2880, BLOCKS = COLUMNS / 32 };
+    float_rows.rows = tokens, float_rows.columns = COLUMNS;
+    shoal_mxfp4_matrix w = {weights, scales, NULL, ROWS, COLUMNS};
+    kernels->matmul_mxfp4_f32(&w, &float_rows, 0, ROWS, results, ROWS);
+    *bytes = (double)ROWS * BLOCKS * 17;
+    return (double)ROWS * COLUMNS * (double)tokens;
+}
+
+static double attention_f32(const shoal_kernels *kernels, size_t tokens, double *bytes) {
+    enum { ROWS = 5120, COLUMNS = 2880 };
+    float_rows.rows = tokens, float_rows.columns = COLUMNS;
+    shoal_bf16_matrix w = {float_weights, NULL, ROWS, COLUMNS};
+    kernels->matmul_bf16_f32(&w, &float_rows, 0, ROWS, results, ROWS);
+    *bytes = (double)ROWS * COLUMNS * 2;
+    return (double)ROWS * COLUMNS * (double)tokens;
+}
+
+/// One KV head of eight query heads, over `keys` keys in pages of 64.
+static double attend(const shoal_kernels *kernels, size_t keys, double *bytes) {
+    enum { PAGE = 64, DIM = 64, GROUP = 8, HEADS = 8, MAX_KEYS = 4096 };
+    static const void *pages[MAX_KEYS / PAGE];
+    static float scores[GROUP * MAX_KEYS], q[GROUP * DIM], denominators[GROUP];
+    static uint16_t sinks[GROUP];
+    for (size_t i = 0; i < keys / PAGE; i++) pages[i] = float_weights + i * HEADS * PAGE * DIM;
+    for (size_t i = 0; i < GROUP * DIM; i++) q[i] = float_rows.values[i];
+    shoal_kv_pages kv = {pages, pages, PAGE, DIM, 1};
+    for (size_t head = 0; head < HEADS; head++)
+        kernels->attention(&kv, head, GROUP, q, sinks, 0.125f, 0, keys - 1, scores, denominators, results);
+    *bytes = 2.0 * HEADS * (double)keys * DIM * 2;
+    return 2.0 * HEADS * GROUP * (double)keys * DIM;
+}
+
+static double pack(const shoal_kernels *kernels, size_t tokens, double *bytes) {
+    enum { ROWS = 5120, COLUMNS = 2880 };
+    (void)kernels, (void)tokens;
+    shoal_q8_pack(
+        float_weights, ROWS, COLUMNS, 0, ROWS, weights + (size_t)(400 << 20), (uint16_t *)(void *)scales);
+    *bytes = (double)ROWS * COLUMNS * 3;
+    return (double)ROWS * COLUMNS;
+}
+
+static double read_bandwidth(void) {
+    double start = now();
+    uint64_t sum[8] = {0};
+    for (size_t i = 0; i < WEIGHT_BYTES; i += 64)
+        for (size_t j = 0; j < 8; j++) {
+            uint64_t word;
+            memcpy(&word, weights + i + 8 * j, sizeof word);
+            sum[j] ^= word;
+        }
+    volatile uint64_t kept = sum[0] ^ sum[1] ^ sum[2] ^ sum[3] ^ sum[4] ^ sum[5] ^ sum[6] ^ sum[7];
+    (void)kept;
+    return WEIGHT_BYTES / (now() - start) / 1e9;
+}
+
+int main(int argc, char **argv) {
+    int rounds = argc > 1 ? atoi(argv[1]) : 5;
+    weights = allocate(WEIGHT_BYTES);
+    scales = allocate((size_t)MAX_ROWS * MAX_COLUMNS / 32 * 2);
+    float_weights = allocate((size_t)5120 * MAX_COLUMNS * 2);
+    results = allocate(sizeof(float) * 16384 * MAX_TOKENS);
+    int8_t *values = allocate((size_t)MAX_TOKENS * MAX_COLUMNS);
+    uint16_t *int8_scales = allocate((size_t)MAX_TOKENS * MAX_COLUMNS / 32 * 2);
+    float *floats = allocate((size_t)MAX_TOKENS * MAX_COLUMNS * 4);
+    uint64_t state = 1;
+    for (size_t i = 0; i < WEIGHT_BYTES; i += 8) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        uint64_t word = state ^ state >> 29;
+        memcpy(weights + i, &word, sizeof word);
+    }
+    for (size_t i = 0; i < (size_t)MAX_ROWS * MAX_COLUMNS / 32 * 2; i++) scales[i] = 0x3f;
+    for (size_t i = 0; i < (size_t)5120 * MAX_COLUMNS; i++) float_weights[i] = (uint16_t)(0x3c00 + weights[i]);
+    for (size_t i = 0; i < (size_t)MAX_TOKENS * MAX_COLUMNS; i++) floats[i] = (float)weights[i] - 127.5f;
+    for (size_t t = 0; t < MAX_TOKENS; t++)
+        shoal_kernels_for(SHOAL_ISA_SCALAR)
+            ->quantize_q8(
+                floats + t * MAX_COLUMNS, MAX_COLUMNS, values + t * MAX_COLUMNS, int8_scales + t * MAX_COLUMNS / 32);
+    int8_rows.values = values, int8_rows.scales = int8_scales, float_rows.values = floats;
+
+    const benchmark benchmarks[] = {
+        {"MXFP4 x int8  5760 x 2880, T=1", gate_up_q8, 1},     {"MXFP4 x int8  5760 x 2880, T=8", gate_up_q8, 8},
+        {"MXFP4 x int8  5760 x 2880, T=128", gate_up_q8, 128}, {"int8 x int16  201088 x 2880, T=1", lm_head_q16, 1},
+        {"int8 x int16  201088 x 2880, T=8", lm_head_q16, 8},  {"int8 x int16  16384 x 2880, T=128", lm_head_q16, 128},
+        {"MXFP4 x f32  5760 x 2880, T=1", gate_up_f32, 1},     {"MXFP4 x f32  5760 x 2880, T=16", gate_up_f32, 16},
+        {"bf16 x f32  5120 x 2880, T=1", attention_f32, 1},    {"bf16 x f32  5120 x 2880, T=16", attention_f32, 16},
+        {"attention, 128 keys, bf16", attend, 128},            {"attention, 4096 keys, bf16", attend, 4096},
+        {"q8_pack  5120 x 2880 (best variant)", pack, 1},
+    };
+    printf("%-38s %-8s %10s %10s %9s\n", "", "variant", "GB/s", "GOP/s", "of read");
+    for (size_t i = 0; i < sizeof benchmarks / sizeof *benchmarks; i++) {
+        double fastest[SHOAL_ISA_COUNT] = {0}, operations[SHOAL_ISA_COUNT] = {0}, reading = 0;
+        for (int round = 0; round < rounds; round++) {
+            double bandwidth = read_bandwidth();
+            if (bandwidth > reading) reading = bandwidth;
+            for (int isa = benchmarks[i].run == pack ? SHOAL_ISA_COUNT - 1 : 1; isa < SHOAL_ISA_COUNT; isa++) {
+                const shoal_kernels *kernels = shoal_kernels_for((shoal_isa)isa);
+                if (!kernels) continue;
+                double bytes, start = now(), work = benchmarks[i].run(kernels, benchmarks[i].tokens, &bytes);
+                double seconds = now() - start;
+                if (bytes / seconds / 1e9 > fastest[isa]) {
+                    fastest[isa] = bytes / seconds / 1e9;
+                    operations[isa] = 2 * work / seconds / 1e9;
+                }
+            }
+        }
+        for (int isa = 1; isa < SHOAL_ISA_COUNT; isa++)
+            if (fastest[isa] > 0)
+                printf(
+                    "%-38s %-8s %10.1f %10.0f %8.0f%%\n", benchmarks[i].name, shoal_kernels_for((shoal_isa)isa)->name,
+                    fastest[isa], operations[isa], 100 * fastest[isa] / reading);
+        if (i == 0) printf("%-38s %-8s %10.1f\n", "reading memory", "", reading);
+    }
+    return 0;
+}
