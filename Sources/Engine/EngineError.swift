@@ -2,7 +2,8 @@
 public struct EngineError: Error, Sendable, CustomStringConvertible {
     /// What kind of failure, for the status code.
     public enum Kind: Sendable {
-        case promptTooLong, invalidRequest, overloaded, shuttingDown, expertsUnavailable, internalError
+        case promptTooLong, invalidRequest, overloaded, deadlineExceeded, shuttingDown, expertsUnavailable
+        case internalError
     }
 
     /// What kind of failure.

@@ -43,6 +43,8 @@ public enum GenerationEvent: Sendable, Equatable {
 public struct GenerationUsage: Sendable, Equatable {
     /// Tokens of the prompt.
     public var promptTokens: Int
+    /// Of these, tokens whose keys and values an earlier request had left.
+    public var cachedTokens = 0
     /// Tokens generated, a stop token included.
     public var generatedTokens = 0
     /// From submission until the prompt's first chunk was scheduled.

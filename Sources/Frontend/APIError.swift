@@ -95,6 +95,8 @@ extension APIError {
                 APIError(
                     status: 429, type: "rate_limit_error", code: "overloaded", message: error.description, retryAfter: 1
                 )
+            case .deadlineExceeded:
+                APIError(status: 504, type: "server_error", code: "timeout", message: error.description)
             case .internalError: APIError(status: 500, type: "server_error", message: error.description)
             }
     }
