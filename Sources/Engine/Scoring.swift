@@ -17,10 +17,12 @@ public struct PositionScore: Sendable, Equatable {
 }
 
 /// Scores given tokens position by position, outside any engine.
-/// - Parameter top: How many of the most likely next tokens to list.
+/// - Parameters:
+///   - top: How many of the most likely next tokens to list.
+///   - kvFormat: How keys and values are held; nil: as the transformer prefers.
 /// - Throws: ``EngineError`` for tokens that the model cannot take; what the forward pass throws.
 public func score(
-    _ tokens: [Int32], top: Int, transformer: Transformer, experts: any ExpertExecutor
+    _ tokens: [Int32], top: Int, transformer: Transformer, experts: any ExpertExecutor, kvFormat: KVFormat? = nil
 ) throws -> [PositionScore] {
     let config = transformer.config
     try GenerationRequest(prompt: tokens, maxTokens: 0)
@@ -29,12 +31,12 @@ public func score(
     transformer.observer = recorder
     defer { transformer.observer = nil }
 
-    let cache = transformer.makeCache()
+    let cache = try transformer.makeCache(format: kvFormat)
     var scores: [PositionScore] = []
     // A row of logits is large (0.8 MB in gpt-oss), so few positions at a time.
     for start in stride(from: 0, to: tokens.count, by: 64) {
         let chunk = Array(tokens[start..<min(start + 64, tokens.count)])
-        let segment = Segment(cache: cache, tokens: chunk, logits: .all)
+        let segment = cache.segment(chunk, logits: .all)
         try transformer.forward([segment], experts: experts) { logits in
             for (index, token) in chunk.enumerated() {
                 let slice = logits[index * config.vocabularySize..<(index + 1) * config.vocabularySize]

@@ -43,7 +43,7 @@ final class Sequence {
             } else {
                 .none
             }
-        return Segment(cache: cache, tokens: Array(tokens[range]), logits: selection)
+        return cache.segment(Array(tokens[range]), logits: selection)
     }
 
     /// Reads the rows of logits that the last segment asked for: scores the tokens that are known, draws the one that

@@ -27,12 +27,18 @@ final class StepLoop {
     func run() {
         while let mail = inbox.take(waiting: sequences.isEmpty) {
             for submission in mail.submissions {
-                let sequence = Sequence(submission, cache: transformer.makeCache(), contextLength: contextLength)
-                sequences[sequence.id] = sequence
-                scheduler.add(
-                    .init(
-                        id: sequence.id, tokens: submission.request.prompt.count,
-                        isScored: submission.request.promptLogprobs != nil))
+                do {
+                    let sequence = Sequence(
+                        submission, cache: try transformer.makeCache(), contextLength: contextLength)
+                    sequences[sequence.id] = sequence
+                    scheduler.add(
+                        .init(
+                            id: sequence.id, tokens: submission.request.prompt.count,
+                            isScored: submission.request.promptLogprobs != nil))
+                } catch {
+                    publish(ended: 1)
+                    submission.events.finish(throwing: EngineError(.internalError, "\(error)"))
+                }
             }
             for id in mail.cancellations { end(id, .success(.cancelled)) }
             if let deadline = mail.deadline, deadline <= .now {

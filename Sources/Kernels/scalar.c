@@ -186,8 +186,17 @@ static void rope(float *heads, size_t head_count, size_t head_dim, const float *
         }
 }
 
-static float kv_element(const void *base, size_t index, int is_bf16) {
-    return is_bf16 ? shoal_bf16(((const uint16_t *)base)[index]) : ((const float *)base)[index];
+static float kv_element(const shoal_kv_pages *kv, const char *row, size_t d) {
+    switch (kv->format) {
+        case SHOAL_KV_F32: return ((const float *)(const void *)row)[d];
+        case SHOAL_KV_BF16: return shoal_bf16(((const uint16_t *)(const void *)row)[d]);
+        case SHOAL_KV_Q8: {
+            size_t padded = (kv->head_dim + SHOAL_BLOCK - 1) / SHOAL_BLOCK * SHOAL_BLOCK;
+            const uint16_t *scales = (const uint16_t *)(const void *)(row + padded);
+            return (float)((const int8_t *)row)[d] * shoal_bf16(scales[d / SHOAL_BLOCK]);
+        }
+    }
+    return 0;
 }
 
 static void attention(
@@ -199,12 +208,9 @@ static void attention(
         float *score = scores + h * keys, *result = out + h * dim;
         float sink = shoal_bf16(sinks[h]), maximum = sink;
         for (size_t i = 0; i < keys; i++) {
-            size_t position = first + i;
-            size_t offset = (kv_head * kv->page_tokens + position % kv->page_tokens) * dim;
-            const void *page = kv->key_pages[position / kv->page_tokens];
+            const char *key = kv->pool + shoal_kv_row_offset(kv, kv->keys, kv_head, first + i);
             float p[16] = {0};
-            for (size_t d = 0; d < dim; d++)
-                p[d % 16] = fmaf(query[d], kv_element(page, offset + d, kv->is_bf16), p[d % 16]);
+            for (size_t d = 0; d < dim; d++) p[d % 16] = fmaf(query[d], kv_element(kv, key, d), p[d % 16]);
             score[i] = reduce16(p) * scale;
             if (score[i] > maximum) maximum = score[i];
         }
@@ -216,11 +222,8 @@ static void attention(
         denominators[h] = reduce16(p) + shoal_exp(sink - maximum);
         for (size_t d = 0; d < dim; d++) result[d] = 0;
         for (size_t i = 0; i < keys; i++) {
-            size_t position = first + i;
-            size_t offset = (kv_head * kv->page_tokens + position % kv->page_tokens) * dim;
-            const void *page = kv->value_pages[position / kv->page_tokens];
-            for (size_t d = 0; d < dim; d++)
-                result[d] = fmaf(score[i], kv_element(page, offset + d, kv->is_bf16), result[d]);
+            const char *value = kv->pool + shoal_kv_row_offset(kv, kv->values, kv_head, first + i);
+            for (size_t d = 0; d < dim; d++) result[d] = fmaf(score[i], kv_element(kv, value, d), result[d]);
         }
         for (size_t d = 0; d < dim; d++) result[d] /= denominators[h];
     }

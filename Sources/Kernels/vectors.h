@@ -55,6 +55,11 @@ INLINE f32x16 load_bf16(const uint16_t *x, size_t left) {
     }
     return from_bits(__builtin_convertvector(v, u32x16) << 16);
 }
+/// One bfloat16 in every lane; broadcast in 16 bits, which takes no detour through a scalar register.
+INLINE f32x16 splat_bf16(uint16_t x) {
+    typedef uint16_t u16x32 __attribute__((ext_vector_type(32)));
+    return from_bits((u32x16)(u16x32)(x) << 16);
+}
 
 /// Lanes that hold one of the first `left` elements.
 INLINE i32x16 lanes_below(size_t left) {

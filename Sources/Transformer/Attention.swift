@@ -4,6 +4,8 @@ import Kernels
 /// The attention block of one layer: projections, rotary embedding, the cache, and attention with sinks.
 struct Attention {
     let layer: Int
+    /// The layer's number among those that share its pages: the full layers, or the sliding ones.
+    let indexInPages: Int
     let queryKeyValue: Linear
     let output: Linear
     let sinks: UnsafePointer<UInt16>  // [heads]
@@ -14,13 +16,11 @@ struct Attention {
     func firstKey(for position: Int) -> Int { window.map { max(0, position - $0 + 1) } ?? 0 }
 }
 
-/// One token on its way through the layers.
-struct Row {
-    let cache: KVCache
-    let position: Int
-}
-
 extension Attention {
+    private func view(_ pages: SequencePages) -> shoal_kv_pages {
+        pages.view(index: indexInPages, isSliding: window != nil)
+    }
+
     /// Rotates the queries and keys in `projected` and stores keys and values.
     /// `projected`: [rows][query + key + value]; cosines, sines: [rows][headDimension / 2].
     func rotateAndStore(
@@ -35,9 +35,10 @@ extension Attention {
             // Keys follow the queries, so that one call rotates both.
             kernels.pointee.rope(
                 query, config.headCount + config.keyValueHeadCount, dimension, cosines + angles, sines + angles)
-            rows[index].cache.store(
-                layer: layer, position: rows[index].position, key: key,
-                value: key + config.keyValueHeadCount * dimension, kernels)
+            let row = rows[index]
+            row.pages.store(
+                key: key, value: key + config.keyValueHeadCount * dimension, position: row.position,
+                in: view(row.pages), kernels)
         }
     }
 
@@ -59,12 +60,12 @@ extension Attention {
         pool.runLanes(rows.count * config.keyValueHeadCount) { lane, item in
             let (index, kvHead) = (item / config.keyValueHeadCount, item % config.keyValueHeadCount)
             let row = rows[index]
-            var pages = row.cache.view(layer: layer)
+            var kv = view(row.pages)
             let sums = scratch.base + lane * laneFloats
             let first = firstKey(for: row.position)
             let head = kvHead * group
             kernels.pointee.attention(
-                &pages, kvHead, group, projected + index * queryKeyValue.outputs + head * dimension, sinks + head,
+                &kv, kvHead, group, projected + index * queryKeyValue.outputs + head * dimension, sinks + head,
                 1 / Float(dimension).squareRoot(), first, row.position, sums + group, sums,
                 attended.row(index) + head * dimension)
             seen?(index, kvHead, row.position - first + 1, sums + group, sums)

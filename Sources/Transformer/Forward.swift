@@ -6,17 +6,16 @@ extension Transformer {
     /// segment by segment; the memory is valid during the call. What a token's row becomes depends on nothing but the
     /// tokens before it in its own sequence: not on the batch, the threads or the executor.
     ///
-    /// When it throws, every cache is as it was before.
-    /// - Throws: what `experts` or `body` throws.
+    /// It writes the segments' own positions in their pages and nothing else: when it throws, it can be repeated.
+    /// - Throws: ``ModelError`` for a segment whose pages do not cover what it reads and writes; what `experts` or `body`
+    ///   throws.
     public func forward<Result>(
         _ segments: [Segment], experts: any ExpertExecutor,
         _ body: (_ logits: UnsafeMutableBufferPointer<Float>) throws -> Result
     ) throws -> Result {
-        let rows = segments.flatMap { segment in
-            segment.tokens.indices.map { Row(cache: segment.cache, position: segment.cache.count + $0) }
-        }
+        for segment in segments { try segment.check(config) }
+        let rows = scratch.rows(of: segments)
         scratch.resize(rows: rows.count, config, format)
-        for segment in segments { segment.cache.reserve(segment.tokens.count) }
         try experts.beginStep()
 
         embed(segments)
@@ -26,8 +25,6 @@ extension Transformer {
             try runExperts(rows, layer, experts)
         }
         selectLogits(segments)
-
-        for segment in segments { segment.cache.advance(segment.tokens.count) }
         return try body(
             UnsafeMutableBufferPointer(
                 start: scratch.logits.base, count: scratch.selected.rows * config.vocabularySize))

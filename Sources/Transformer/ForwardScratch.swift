@@ -12,6 +12,8 @@ final class ForwardScratch {
     let attended: Activations
     /// A block's output before it joins the residual stream: [rows][hidden].
     let blockOutput = Scratch<Float>()
+    /// The segments' page tables, one behind the other.
+    let pageTables = Scratch<UInt32>()
     /// Softmax numerators, a part for each thread.
     let scores = Scratch<Float>()
     /// [rows][headDimension / 2]

@@ -9,26 +9,6 @@ public enum DenseWeights: String, Sendable, CaseIterable {
     case bf16
 }
 
-/// Which positions of a segment the output head is applied to.
-public enum LogitsSelection: Sendable { case none, last, all }
-
-/// Consecutive tokens of one sequence, following what its cache holds. Ids are within the vocabulary.
-public struct Segment {
-    /// The sequence's cache; a batch holds no cache twice.
-    public var cache: KVCache
-    /// At least one.
-    public var tokens: [Int32]
-    /// Which logits are wanted.
-    public var logits: LogitsSelection
-
-    /// A segment for a batch.
-    public init(cache: KVCache, tokens: [Int32], logits: LogitsSelection) {
-        self.cache = cache
-        self.tokens = tokens
-        self.logits = logits
-    }
-}
-
 /// gpt-oss: everything but the experts, which it reaches through an ``ExpertExecutor``. Not Sendable: it has scratch
 /// memory, so one thread at a time.
 public final class Transformer {
@@ -63,7 +43,7 @@ public final class Transformer {
         progress: ((Double) -> Void)? = nil
     ) throws {
         let config = checkpoint.config
-        try KVCache.check(config)
+        try KVLayout.check(config)
         let pool = try ThreadPool(threads: threads)
         let dense = precision == .exact ? .bf16 : denseWeights
         self.checkpoint = checkpoint
@@ -76,12 +56,15 @@ public final class Transformer {
         embedding = checkpoint.embedding.bf16Pointer
         finalNorm = checkpoint.finalNorm.bf16Pointer
         outputHead = Linear([(checkpoint.outputHead, nil)], weights: dense, pool: pool)
+        var layersOfKind: [ModelConfig.LayerType: Int] = [:]
         layers = checkpoint.layers.enumerated().map { index, tensors in
+            let kind = config.layerTypes[index]
+            defer { layersOfKind[kind, default: 0] += 1 }
             progress?(Double(index) / Double(config.layerCount))
             return Layer(
                 inputNorm: tensors.inputNorm.bf16Pointer, postAttentionNorm: tensors.postAttentionNorm.bf16Pointer,
                 attention: Attention(
-                    layer: index,
+                    layer: index, indexInPages: layersOfKind[kind, default: 0],
                     queryKeyValue: Linear(
                         [
                             (tensors.queryWeight, tensors.queryBias), (tensors.keyWeight, tensors.keyBias),
@@ -89,7 +72,7 @@ public final class Transformer {
                         ], weights: dense, pool: pool),
                     output: Linear([(tensors.outputWeight, tensors.outputBias)], weights: dense, pool: pool),
                     sinks: tensors.sinks.bf16Pointer,
-                    window: config.layerTypes[index] == .slidingAttention ? config.slidingWindow : nil),
+                    window: kind == .slidingAttention ? config.slidingWindow : nil),
                 router: Router(
                     // A small matrix on which every expert choice hangs: never quantised.
                     linear: Linear([(tensors.routerWeight, tensors.routerBias)], weights: .bf16, pool: pool),
@@ -97,9 +80,6 @@ public final class Transformer {
         }
         progress?(1)
     }
-
-    /// An empty cache for a sequence of this model.
-    public func makeCache() -> KVCache { KVCache(config: config, precision: precision) }
 
     /// The same threads for experts computed in this process, between the layers' other work.
     public func makeLocalExperts() -> LocalExperts {

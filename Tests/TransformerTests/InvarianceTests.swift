@@ -10,11 +10,13 @@ import Transformer
     private struct Case: CustomStringConvertible, Sendable {
         let reference: Reference
         let precision: Precision
-        var description: String { "\(reference) \(precision)" }
+        var kvFormat: KVFormat?
+        var description: String { "\(reference) \(precision) \(kvFormat?.rawValue ?? "")" }
     }
 
     private static let cases = Reference.all.flatMap { reference in
         Precision.allCases.map { Case(reference: reference, precision: $0) }
+            + [Case(reference: reference, precision: .int8, kvFormat: .int8)]
     }
 
     private static func tokens(_ count: Int, _ seed: UInt64, _ reference: Reference) -> [Int32] {
@@ -27,15 +29,13 @@ import Transformer
         let model = try Transformer(checkpoint: test.reference.checkpoint, precision: test.precision, threads: 2)
         let experts = model.makeLocalExperts()
         let tokens = Self.tokens(150, 1, test.reference)
-        let whole = try model.run(tokens)
+        let whole = try model.run(tokens, kvFormat: test.kvFormat)
         for size in [1, 2, 7, 16, 64, 149] {
-            let cache = model.makeCache()
+            let cache = try model.makeCache(format: test.kvFormat)
             var chunked: [Float] = []
             for start in stride(from: 0, to: tokens.count, by: size) {
                 let chunk = Array(tokens[start..<min(start + size, tokens.count)])
-                chunked += try model.forward([Segment(cache: cache, tokens: chunk, logits: .all)], experts: experts) {
-                    Array($0)
-                }
+                chunked += try model.forward([cache.segment(chunk, logits: .all)], experts: experts) { Array($0) }
             }
             #expect(sameBytes(chunked, whole), "chunks of \(size)")
         }
@@ -45,8 +45,8 @@ import Transformer
     private func threads(test: Case) throws {
         let tokens = Self.tokens(70, 2, test.reference)
         let results = try [1, 2, 3].map { threads in
-            try Transformer(checkpoint: test.reference.checkpoint, precision: test.precision, threads: threads).run(
-                tokens)
+            try Transformer(checkpoint: test.reference.checkpoint, precision: test.precision, threads: threads)
+                .run(tokens, kvFormat: test.kvFormat)
         }
         #expect(results.dropFirst().allSatisfy { sameBytes($0, results[0]) })
     }
@@ -56,10 +56,10 @@ import Transformer
         let model = try Transformer(checkpoint: test.reference.checkpoint, precision: test.precision, threads: 2)
         let experts = model.makeLocalExperts()
         let sequences = (0..<7).map { Self.tokens(20 + $0 * 9, UInt64(10 + $0), test.reference) }
-        let alone = try sequences.map { try model.run($0) }
+        let alone = try sequences.map { try model.run($0, kvFormat: test.kvFormat) }
         var generator = SeededGenerator(seed: 3)
         for _ in 0..<3 {
-            let caches = sequences.map { _ in model.makeCache() }
+            let caches = try sequences.map { _ in try model.makeCache(format: test.kvFormat) }
             var together: [[Float]] = sequences.map { _ in [] }
             while let longest = zip(caches, sequences).map({ $1.count - $0.count }).max(), longest > 0 {
                 let members = sequences.indices.filter { caches[$0].count < sequences[$0].count }
@@ -68,8 +68,7 @@ import Transformer
                 let segments = members.map { index in
                     let held = caches[index].count
                     let size = Int.random(in: 1...min(13, sequences[index].count - held), using: &generator)
-                    return Segment(
-                        cache: caches[index], tokens: Array(sequences[index][held..<held + size]), logits: .all)
+                    return caches[index].segment(Array(sequences[index][held..<held + size]), logits: .all)
                 }
                 try model.forward(segments, experts: experts) { logits in
                     var rows = Array(logits)[...]
@@ -97,31 +96,27 @@ import Transformer
         }
     }
 
-    @Test("a failing executor leaves the cache as it was", arguments: cases)
+    @Test("a failing pass can be repeated, with other tokens too", arguments: cases)
     private func failure(test: Case) throws {
         let model = try Transformer(checkpoint: test.reference.checkpoint, precision: test.precision, threads: 1)
         let experts = Failing(model.makeLocalExperts())
         let tokens = Self.tokens(90, 4, test.reference)
-        let whole = try model.run(tokens)
-        let cache = model.makeCache()
-        let first = try model.forward(
-            [Segment(cache: cache, tokens: Array(tokens[..<60]), logits: .all)], experts: experts
-        ) { Array($0) }
-        experts.runsUntilFailure = 1
-        #expect(throws: Failing.Unavailable.self) {
-            try model.forward(
-                [Segment(cache: cache, tokens: Self.tokens(40, 5, test.reference), logits: .all)], experts: experts
-            ) { _ in }
+        let whole = try model.run(tokens, kvFormat: test.kvFormat)
+        let cache = try model.makeCache(format: test.kvFormat)
+        let first = try model.forward([cache.segment(Array(tokens[..<60]), logits: .all)], experts: experts) {
+            Array($0)
         }
-        #expect(cache.count == 60)
+        experts.runsUntilFailure = 1
+        let failing = cache.segment(Self.tokens(40, 5, test.reference), logits: .all)
+        #expect(throws: Failing.Unavailable.self) { try model.forward([failing], experts: experts) { _ in } }
         experts.runsUntilFailure = .max
-        let second = try model.forward(
-            [Segment(cache: cache, tokens: Array(tokens[60...]), logits: .all)], experts: experts
-        ) { Array($0) }
+        let repeated = Segment(
+            pool: failing.pool, pages: failing.pages, position: 60, tokens: Array(tokens[60...]), logits: .all)
+        let second = try model.forward([repeated], experts: experts) { Array($0) }
         #expect(sameBytes(first + second, whole))
     }
 }
 
-private func sameBytes(_ a: [Float], _ b: [Float]) -> Bool {
+func sameBytes(_ a: [Float], _ b: [Float]) -> Bool {
     a.count == b.count && zip(a, b).allSatisfy { $0.bitPattern == $1.bitPattern }
 }

@@ -57,11 +57,11 @@ import Transformer
         let model = try Transformer(checkpoint: reference.checkpoint, precision: .exact, threads: 1)
         let experts = model.makeLocalExperts()
         for prompt in reference.prompts {
-            let cache = model.makeCache()
+            let cache = try model.makeCache()
             var tokens: [Int32] = []
             var next = prompt.tokens
             while tokens.count < prompt.greedy.count {
-                let token = try model.forward([Segment(cache: cache, tokens: next, logits: .last)], experts: experts) {
+                let token = try model.forward([cache.segment(next, logits: .last)], experts: experts) {
                     argmax($0)
                 }
                 tokens.append(token)
@@ -194,13 +194,14 @@ private func isClose(_ found: some Collection<Float>, _ wanted: some Collection<
 extension Transformer {
     /// All logits of a prompt given at once, computed in this process.
     func run(
-        _ tokens: [Int32], observer: (any ForwardObserver)? = nil,
+        _ tokens: [Int32], kvFormat: KVFormat? = nil, observer: (any ForwardObserver)? = nil,
         gateUp: ((Int, Int, UnsafeBufferPointer<Float>) -> Void)? = nil
     ) throws -> [Float] {
         self.observer = observer
         defer { self.observer = nil }
         let experts = makeLocalExperts()
         experts.gateUpObserver = gateUp
-        return try forward([Segment(cache: makeCache(), tokens: tokens, logits: .all)], experts: experts) { Array($0) }
+        let segment = try makeCache(format: kvFormat).segment(tokens, logits: .all)
+        return try forward([segment], experts: experts) { Array($0) }
     }
 }

@@ -80,19 +80,28 @@ static double attention_f32(const shoal_kernels *kernels, size_t tokens, double 
     return (double)ROWS * COLUMNS * (double)tokens;
 }
 
-/// One KV head of eight query heads, over `keys` keys in pages of 64.
-static double attend(const shoal_kernels *kernels, size_t keys, double *bytes) {
-    enum { PAGE = 64, DIM = 64, GROUP = 8, HEADS = 8, MAX_KEYS = 4096 };
-    static const void *pages[MAX_KEYS / PAGE];
+/// Eight KV heads of eight query heads each, over `keys` keys in pages of 32, which do not lie in order.
+static double attend(const shoal_kernels *kernels, shoal_kv_format format, size_t keys, double *bytes) {
+    enum { PAGE = 32, DIM = 64, GROUP = 8, HEADS = 8, MAX_KEYS = 4096 };
+    static uint32_t pages[MAX_KEYS / PAGE];
     static float scores[GROUP * MAX_KEYS], q[GROUP * DIM], denominators[GROUP];
     static uint16_t sinks[GROUP];
-    for (size_t i = 0; i < keys / PAGE; i++) pages[i] = float_weights + i * HEADS * PAGE * DIM;
+    for (uint32_t i = 0; i < keys / PAGE; i++) pages[i] = i ^ 3;
     for (size_t i = 0; i < GROUP * DIM; i++) q[i] = float_rows.values[i];
-    shoal_kv_pages kv = {pages, pages, PAGE, DIM, 1};
+    size_t plane = HEADS * PAGE * shoal_kv_row_bytes(format, DIM);
+    shoal_kv_pages kv = {(const char *)float_weights, pages, 2 * plane, 0, plane, PAGE, DIM, format};
     for (size_t head = 0; head < HEADS; head++)
         kernels->attention(&kv, head, GROUP, q, sinks, 0.125f, 0, keys - 1, scores, denominators, results);
-    *bytes = 2.0 * HEADS * (double)keys * DIM * 2;
+    *bytes = 2.0 * (double)plane * (double)keys / PAGE;
     return 2.0 * HEADS * GROUP * (double)keys * DIM;
+}
+
+static double attend_bf16(const shoal_kernels *kernels, size_t keys, double *bytes) {
+    return attend(kernels, SHOAL_KV_BF16, keys, bytes);
+}
+
+static double attend_q8(const shoal_kernels *kernels, size_t keys, double *bytes) {
+    return attend(kernels, SHOAL_KV_Q8, keys, bytes);
 }
 
 static double pack(const shoal_kernels *kernels, size_t tokens, double *bytes) {
@@ -148,7 +157,8 @@ int main(int argc, char **argv) {
         {"int8 x int16  201088 x 2880, T=8", lm_head_q16, 8},  {"int8 x int16  16384 x 2880, T=128", lm_head_q16, 128},
         {"MXFP4 x f32  5760 x 2880, T=1", gate_up_f32, 1},     {"MXFP4 x f32  5760 x 2880, T=16", gate_up_f32, 16},
         {"bf16 x f32  5120 x 2880, T=1", attention_f32, 1},    {"bf16 x f32  5120 x 2880, T=16", attention_f32, 16},
-        {"attention, 128 keys, bf16", attend, 128},            {"attention, 4096 keys, bf16", attend, 4096},
+        {"attention, 128 keys, bf16", attend_bf16, 128},       {"attention, 4096 keys, bf16", attend_bf16, 4096},
+        {"attention, 128 keys, int8", attend_q8, 128},         {"attention, 4096 keys, int8", attend_q8, 4096},
         {"q8_pack  5120 x 2880 (best variant)", pack, 1},
     };
     printf("%-38s %-8s %10s %10s %9s\n", "", "variant", "GB/s", "GOP/s", "of read");

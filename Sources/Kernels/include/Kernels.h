@@ -80,14 +80,39 @@ typedef struct {
     size_t columns;
 } shoal_bf16_matrix;
 
-/// The keys and values of one sequence in one layer, in pages of `page_tokens` positions.
+/// How the elements of keys and values are held.
+typedef enum {
+    SHOAL_KV_F32 = 0,
+    SHOAL_KV_BF16 = 1,
+    SHOAL_KV_Q8 = 2,  // int8 blocks of 32 elements, as quantize_q8 makes them
+} shoal_kv_format;
+
+/// The keys and values of one sequence in one layer, in pages of `page_tokens` positions. A page holds keys and values
+/// as [kv_heads][page_tokens][row]; a row is [head_dim] elements, or [blocks * 32] int8 values and then their [blocks]
+/// bfloat16 scales, blocks = ceil(head_dim / 32).
 typedef struct {
-    const void *_Nonnull const *_Nonnull key_pages;    // per page: [kv_heads][page_tokens][head_dim]
-    const void *_Nonnull const *_Nonnull value_pages;  // per page: [kv_heads][page_tokens][head_dim]
+    const char *pool;       // page 0; aligned for the elements, as are page_bytes, keys and values
+    const uint32_t *pages;  // the page of each page_tokens positions, in order; only those with a key to read are read
+    size_t page_bytes;      // from one page to the next
+    size_t keys, values;    // where this layer's keys, and its values, begin in a page
     size_t page_tokens;
     size_t head_dim;
-    int is_bf16;  // elements are bfloat16, otherwise float32
+    shoal_kv_format format;
 } shoal_kv_pages;
+
+/// Bytes of one position's key, or value, in one head.
+static inline size_t shoal_kv_row_bytes(shoal_kv_format format, size_t head_dim) {
+    if (format == SHOAL_KV_Q8) return (head_dim + SHOAL_BLOCK - 1) / SHOAL_BLOCK * (SHOAL_BLOCK + sizeof(uint16_t));
+    return head_dim * (format == SHOAL_KV_BF16 ? sizeof(uint16_t) : sizeof(float));
+}
+
+/// Where the row of a position begins, in bytes from `pool`; `plane` is `keys` or `values`.
+static inline size_t shoal_kv_row_offset(
+    const shoal_kv_pages *kv, size_t plane, size_t kv_head, size_t position) {
+    size_t row = kv_head * kv->page_tokens + position % kv->page_tokens;
+    return kv->pages[position / kv->page_tokens] * kv->page_bytes + plane +
+           row * shoal_kv_row_bytes(kv->format, kv->head_dim);
+}
 
 typedef enum {
     SHOAL_ISA_SCALAR = 0,
@@ -144,7 +169,8 @@ typedef struct {
     /// positions first...last (inclusive, first <= last). score = dot(q, k) * scale (dot in sixteen partial sums);
     /// the head's sink joins the maximum and the denominator only. Numerators p = exp(score - max); the denominator is
     /// the sum of p in sixteen partial sums indexed by (position - first) mod 16, reduced, plus exp(sink - max);
-    /// out[d] = (Σ p v[d], one fused multiply-add a key, ascending) / denominator.
+    /// out[d] = (Σ p v[d], one fused multiply-add a key, ascending) / denominator. Keys and values enter as float32,
+    /// which holds bfloat16, and the product of an int8 value and its scale, exactly.
     ///   q, out: [group][head_dim]; sinks: [group], bfloat16; scores: scratch [group][last - first + 1], which holds
     ///   the numerators p afterwards; denominators: [group], written.
     void (*attention)(
