@@ -30,7 +30,8 @@ enum Score: Command {
         let cluster = try await LocalCluster(model, checkpoint, workers: workers, log: .warnings)
         defer { cluster.stop() }
         let scores = try score(
-            tokens, top: top, transformer: model.makeTransformer(checkpoint), experts: cluster.experts)
+            tokens, top: top, transformer: model.makeTransformer(checkpoint), experts: cluster.experts,
+            kvFormat: model.kvFormat)
         let answer: JSONValue = ["positions": .array(scores.map(json))]
         try printOutput(answer.serialized)
     }

@@ -9,6 +9,8 @@ struct ModelOptions {
     let directory: URL
     let precision: Precision
     let weights: DenseWeights
+    /// How keys and values are held; nil: as suits the precision.
+    let kvFormat: KVFormat?
     let threads: Int
 
     static let modelFlag = Flag("model", "DIR", "The checkpoint: config.json, *.safetensors, tokenizer.json.")
@@ -17,6 +19,8 @@ struct ModelOptions {
         modelFlag,
         Flag("precision", "P", "int8 (default), or exact: float32 activations against the exact weights."),
         Flag("weights", "W", "int8 (default) or bf16: how attention and output head are held in int8 precision."),
+        Flag(
+            "kv-cache", "F", "bf16, int8 or float32: how keys and values are held (default: bf16; float32 with exact)."),
         threadsFlag,
     ]
 
@@ -27,6 +31,7 @@ struct ModelOptions {
         if precision == .exact, arguments.has("weights") {
             throw UsageError("--weights is for int8 precision; exact takes the weights as they are")
         }
+        kvFormat = arguments.has("kv-cache") ? try arguments.choice("kv-cache", default: KVFormat.bf16) : nil
         threads = try Self.threads(arguments)
     }
 
