@@ -13,7 +13,7 @@ struct Attention {
     let window: Int?
 
     /// The first position that a query at `position` sees.
-    func firstKey(for position: Int) -> Int { window.map { max(0, position - $0 + 1) } ?? 0 }
+    func firstKey(for position: Int) -> Int { KVLayout.firstKey(for: position, window: window) }
 }
 
 extension Attention {

@@ -74,6 +74,9 @@ public struct KVLayout: Sendable, Equatable {
 
     /// The first block that a query at `position` reads in the sliding layers; 0 where there are none.
     public func firstSlidingBlock(for position: Int) -> Int {
-        window.map { max(0, position - ($0 - 1)) / Self.pageTokens } ?? 0
+        Self.firstKey(for: position, window: window) / Self.pageTokens
     }
+
+    /// The first position that a query at `position` sees through a window; without one, all are seen.
+    static func firstKey(for position: Int, window: Int?) -> Int { window.map { max(0, position - $0 + 1) } ?? 0 }
 }
