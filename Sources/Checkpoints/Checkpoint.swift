@@ -15,6 +15,9 @@ public final class Checkpoint: Sendable {
     /// The first layer first.
     public let layers: [LayerTensors]
 
+    /// Bytes of all its files that hold tensors.
+    public var byteCount: Int { files.files.reduce(0) { $0 + $1.bytes.count } }
+
     let configDigest: [UInt8]
     let files: CheckpointFiles
 

@@ -10,8 +10,10 @@ public final class Engine: Sendable {
     /// What computes: the forward pass, and the experts that it calls.
     public typealias Model = (transformer: Transformer, experts: any ExpertExecutor)
 
+    /// The memory for keys and values.
+    public let memory: KVMemory
     /// The number of tokens that prompt and completion may have together.
-    public let contextLength: Int
+    public var contextLength: Int { memory.contextLength }
     /// Token ids are below this.
     public let vocabularySize: Int
 
@@ -27,7 +29,7 @@ public final class Engine: Sendable {
         try options.validate()
         let inbox = Inbox(running: options.sequences, waiting: options.queue)
         let group = DispatchGroup()
-        (contextLength, vocabularySize) = try await withCheckedThrowingContinuation { ready in
+        (memory, vocabularySize) = try await withCheckedThrowingContinuation { ready in
             group.enter()
             let thread = Thread {
                 // Inside a function of its own, so that the model is gone when the thread counts as ended.
@@ -45,15 +47,18 @@ public final class Engine: Sendable {
 
     private static func run(
         options: EngineOptions, inbox: Inbox, model: () throws -> Model,
-        ready: CheckedContinuation<(Int, Int), any Error>
+        ready: CheckedContinuation<(KVMemory, Int), any Error>
     ) {
         let loop: StepLoop
         do {
             let model = try model()
-            let config = model.transformer.config
-            let contextLength = try options.contextLength(maxPositions: config.maxPositions)
-            loop = try StepLoop(model: model, options: options, contextLength: contextLength, inbox: inbox)
-            ready.resume(returning: (contextLength, config.vocabularySize))
+            let transformer = model.transformer
+            let memory = try KVMemory(
+                options, layout: transformer.kvLayout(format: options.kvFormat),
+                maxPositions: transformer.config.maxPositions,
+                spare: { KVMemory.spare(mapped: transformer.mappedBytes) })
+            loop = try StepLoop(model: model, options: options, memory: memory, inbox: inbox)
+            ready.resume(returning: (memory, transformer.config.vocabularySize))
         } catch {
             ready.resume(throwing: error)
             return
@@ -61,7 +66,7 @@ public final class Engine: Sendable {
         loop.run()
     }
 
-    /// Running and waiting requests, at this moment.
+    /// What the engine is doing, and has done.
     public var metrics: EngineMetrics { inbox.metrics }
 
     /// Accepts a request, or says at once why it cannot run.

@@ -30,7 +30,17 @@ public struct ScoredToken: Sendable, Equatable {
 }
 
 /// Why a generation ended.
-public enum FinishReason: String, Sendable { case stop, length, cancelled }
+public enum FinishReason: String, Sendable {
+    case stop, length, cancelled
+
+    var outcome: EngineMetrics.Outcome {
+        switch self {
+        case .stop: .stop
+        case .length: .length
+        case .cancelled: .cancelled
+        }
+    }
+}
 
 /// What a generation yields, in this order: the prompt's scores (once, where asked for), tokens, and the end.
 public enum GenerationEvent: Sendable, Equatable {

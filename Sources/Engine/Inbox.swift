@@ -29,6 +29,7 @@ final class Inbox: @unchecked Sendable {
     private var mail = Mail()
     private var lastID: RequestID = 0
     private var unfinished = 0
+    private var refused = 0
     private var latest = EngineMetrics()
 
     /// How many accepted requests may run, and how many more may wait.
@@ -37,11 +38,12 @@ final class Inbox: @unchecked Sendable {
         self.waiting = waiting
     }
 
-    /// Running and waiting requests. Between two steps the former is that of the last one.
+    /// What the thread published last, and what waits now.
     var metrics: EngineMetrics {
         condition.withLock {
             var metrics = latest
             metrics.waiting = unfinished - metrics.running
+            metrics.refused = refused
             return metrics
         }
     }
@@ -56,6 +58,7 @@ final class Inbox: @unchecked Sendable {
                 throw EngineError(.shuttingDown, "the server is shutting down and takes no new requests")
             }
             guard unfinished - running < waiting else {
+                refused += 1
                 throw EngineError(
                     .overloaded,
                     "\(unfinished) requests are running or waiting, as many as the server takes; try again later")
@@ -101,10 +104,9 @@ final class Inbox: @unchecked Sendable {
     }
 
     /// The thread's: what it has after a step, or after a request has ended.
-    func publish(running: Int, cachedTokens: Int, ended: Int = 0) {
+    func publish(_ metrics: EngineMetrics, ended: Int) {
         condition.withLock {
-            latest.running = running
-            latest.cachedTokens = cachedTokens
+            latest = metrics
             unfinished -= ended
         }
     }

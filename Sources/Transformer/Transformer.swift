@@ -25,7 +25,7 @@ public final class Transformer {
         let router: Router
     }
 
-    private let checkpoint: Checkpoint  // keeps the mapped tensors alive
+    let checkpoint: Checkpoint  // keeps the mapped tensors alive
     let embedding: UnsafePointer<UInt16>  // [vocabulary, hidden]
     let layers: [Layer]
     let finalNorm: UnsafePointer<UInt16>  // [hidden]

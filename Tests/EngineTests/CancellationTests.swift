@@ -1,6 +1,8 @@
+import Checkpoints
 import Engine
 import TestSupport
 import Testing
+import Transformer
 
 /// A cancelled request is gone one step later, in whatever state it was.
 @Suite(.timeLimit(.minutes(2))) struct CancellationTests {
@@ -11,7 +13,7 @@ import Testing
     func cancellation(state: State, way: Way) async throws {
         let model = try Model.any()
         let gate = Gate()
-        let options = EngineOptions(sequences: state == .queued ? 1 : 4, prefillTokens: 8)
+        let options = EngineOptions(sequences: state == .queued ? 1 : 4, batchTokens: 8)
         try await model.withEngine(options, gate: gate) { engine in
             let other = try engine.submit(GenerationRequest(prompt: [1]))
             try await gate.allow(1, of: engine)
@@ -21,7 +23,7 @@ import Testing
             try await gate.allow(3, of: engine)
             #expect(engine.metrics.running == (state == .queued ? 1 : 2))
             #expect(engine.metrics.waiting == (state == .queued ? 1 : 0))
-            let cached = engine.metrics.cachedTokens
+            let used = engine.metrics.kvPagesUsed
 
             switch way {
             case .cancel:
@@ -39,10 +41,57 @@ import Testing
             }
             if way != .cancel { try await gate.allow(1, of: engine) }
             #expect(engine.metrics.running == 1 && engine.metrics.waiting == 0)
-            if state != .queued { #expect(engine.metrics.cachedTokens < cached) }
+            if state != .queued { #expect(engine.metrics.kvPagesUsed < used) }
             other.cancel()
             gate.open()
-            try await eventually { engine.metrics == EngineMetrics() }
+            try await eventually { engine.metrics.isIdle }
+        }
+    }
+
+    @Test(
+        "a preempted request can be cancelled, or run out of time, and its place goes to the next",
+        arguments: [true, false])
+    func preempted(isCancelled: Bool) async throws {
+        let model = try Model.any()
+        let gate = Gate()
+        let page = KVLayout(config: model.checkpoint.config, format: .float32).pageBytes
+        let options = EngineOptions(sequences: 4, batchTokens: 32, contextLength: 96, kvMemory: page * 7)
+        try await model.withEngine(options, gate: gate) { engine in
+            let older = try engine.submit(GenerationRequest(prompt: [1, 2, 3]))
+            var request = GenerationRequest(prompt: [4, 5, 6])
+            if !isCancelled { request.deadline = .now + .seconds(3) }
+            let newer = try engine.submit(request)
+            for _ in 0..<90 where engine.metrics.preempted == 0 { try await gate.allow(1, of: engine) }
+            #expect(engine.metrics.running == 1 && engine.metrics.waiting == 1 && engine.metrics.preemptions == 1)
+            if isCancelled {
+                newer.cancel()
+                try await gate.allow(2, of: engine)
+                #expect(try await newer.events().last == .finished(.cancelled))
+            } else {
+                try await Task.sleep(until: request.deadline ?? .now, clock: .continuous)
+                try await gate.allow(2, of: engine)
+                let error = await #expect(throws: EngineError.self) { try await newer.events() }
+                #expect(error?.kind == .deadlineExceeded)
+            }
+            #expect(engine.metrics.preempted == 0 && engine.metrics.running == 1 && engine.metrics.waiting == 0)
+            gate.open()
+            #expect(try await older.events().last == .finished(.length))
+            try await eventually { engine.metrics.isIdle }
+        }
+    }
+
+    @Test("a request that waits ends with an error when its time is over")
+    func deadlineInQueue() async throws {
+        let gate = Gate()
+        try await Model.any().withEngine(EngineOptions(sequences: 1), gate: gate) { engine in
+            let running = try engine.submit(GenerationRequest(prompt: [1]))
+            var request = GenerationRequest(prompt: [1])
+            request.deadline = .now
+            let late = try engine.submit(request)
+            try await gate.allow(2, of: engine)
+            let error = await #expect(throws: EngineError.self) { try await late.events() }
+            #expect(error?.kind == .deadlineExceeded)
+            running.cancel()
         }
     }
 

@@ -11,7 +11,7 @@ import Testing
 
     @Test("greedy tokens and their log-probabilities", arguments: Model.all)
     func greedy(model: Model) async throws {
-        try await model.withEngine(EngineOptions(prefillTokens: 100)) { engine in
+        try await model.withEngine(EngineOptions(batchTokens: 100)) { engine in
             // All at once: they share steps.
             let generations = try model.prompts.map { prompt in
                 try engine.submit(
@@ -36,7 +36,7 @@ import Testing
 
     @Test("prompt log-probabilities and the most likely alternatives", arguments: Model.all)
     func promptLogprobs(model: Model) async throws {
-        try await model.withEngine(EngineOptions(prefillTokens: 64)) { engine in
+        try await model.withEngine(EngineOptions(batchTokens: 64)) { engine in
             for prompt in model.prompts {
                 let tokens = integers(prompt["ids"])
                 let events = try await engine.submit(

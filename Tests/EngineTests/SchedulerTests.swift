@@ -4,140 +4,187 @@ import Testing
 
 /// What each step computes.
 @Suite struct SchedulerTests {
-    private static func scheduler(sequences: Int = 8, prefill: Int = 16, scored: Int = 4) -> Scheduler {
-        Scheduler(limits: .init(sequences: sequences, prefillTokens: prefill, scoredTokens: scored))
+    private static func scheduler(
+        sequences: Int = 8, batch: Int = 16, scored: Int = 4, pages: Int = 1000, window: Int? = 6
+    ) -> Scheduler {
+        Scheduler(
+            limits: .init(sequences: sequences, batchTokens: batch, scoredTokens: scored),
+            geometry: PageGeometry(pageTokens: 4, hasFullLayers: true, window: window, chunkTokens: batch),
+            pageCount: pages)
     }
+
+    /// A request whose tokens no other has.
+    private static func request(_ id: RequestID, tokens: Int, isScored: Bool = false) -> Scheduler.Request {
+        var request = Scheduler.Request(id: id, tokens: (0..<tokens).map { Int32(id) * 1000 + Int32($0) })
+        request.isScored = isScored
+        return request
+    }
+
+    /// Computes the next step, after which every sequence with all of its tokens computed draws another.
+    @discardableResult
+    private static func run(_ scheduler: inout Scheduler) -> Scheduler.Step {
+        let step = scheduler.next()
+        scheduler.complete(step)
+        for work in step.work where work.range.upperBound == scheduler.tokenCount(of: work.id) {
+            scheduler.append(7, to: work.id)
+        }
+        return step
+    }
+
+    /// Which sequences have how many tokens in a step.
+    private static func counts(_ step: Scheduler.Step) -> [[Int]] { step.work.map { [Int($0.id), $0.range.count] } }
 
     @Test("without requests a step is empty")
     func empty() {
         var scheduler = Self.scheduler()
-        #expect(scheduler.next() == Scheduler.Step())
+        #expect(scheduler.next().work.isEmpty)
     }
 
     @Test("a prompt is computed in chunks, then its sequence decodes in every step")
     func lifeOfARequest() {
         var scheduler = Self.scheduler()
-        scheduler.add(.init(id: 1, tokens: 40))
-        #expect((0..<3).map { _ in scheduler.next().chunks.map(\.tokens) } == [[16], [16], [8]])
-        for _ in 0..<3 {
-            let step = scheduler.next()
-            #expect(step.decoding == [1] && step.chunks.isEmpty)
-        }
+        scheduler.add(Self.request(1, tokens: 40))
+        #expect(
+            (0..<6).map { _ in Self.run(&scheduler).work.first?.range } == [
+                0..<16, 16..<32, 32..<40, 40..<41, 41..<42, 42..<43,
+            ])
         scheduler.remove(1)
-        #expect(scheduler.next() == Scheduler.Step())
+        #expect(scheduler.next().work.isEmpty)
+        #expect(scheduler.pool.freeCount == 1000)
     }
 
     @Test("several short prompts share a step's budget")
     func sharing() {
         var scheduler = Self.scheduler()
-        for id in 1...3 { scheduler.add(.init(id: RequestID(id), tokens: 7)) }
-        #expect(scheduler.next().chunks == [.init(id: 1, tokens: 7), .init(id: 2, tokens: 7), .init(id: 3, tokens: 2)])
-        #expect(scheduler.next().chunks == [.init(id: 3, tokens: 5)])
+        for id in 1...3 { scheduler.add(Self.request(RequestID(id), tokens: 7)) }
+        #expect(Self.counts(Self.run(&scheduler)) == [[1, 7], [2, 7], [3, 2]])
+        #expect(Self.counts(Self.run(&scheduler)) == [[1, 1], [2, 1], [3, 5]])
     }
 
-    @Test("a long prompt delays a short one by one chunk, and running sequences not at all")
-    func fairness() {
+    @Test("a short prompt goes before the long ones that were begun, and running sequences wait for neither")
+    func shortPrompts() {
         var scheduler = Self.scheduler()
-        scheduler.add(.init(id: 1, tokens: 1))
-        scheduler.add(.init(id: 2, tokens: 1000))
-        _ = scheduler.next()
-        scheduler.add(.init(id: 3, tokens: 5))
-        #expect(scheduler.next().chunks.first?.id == 2)
-        let third = scheduler.next()
-        #expect(third.decoding == [1])
-        #expect(third.chunks == [.init(id: 3, tokens: 5), .init(id: 2, tokens: 11)])
+        scheduler.add(Self.request(1, tokens: 1))
+        for id in 2...4 { scheduler.add(Self.request(RequestID(id), tokens: 500)) }
+        for _ in 0..<4 { Self.run(&scheduler) }
+        scheduler.add(Self.request(5, tokens: 5))
+        let step = Self.run(&scheduler)
+        #expect(Self.counts(step).prefix(2) == [[1, 1], [5, 5]] && step.work.count == 3)
+    }
+
+    @Test("a flood of short prompts leaves the long ones half of every second step")
+    func flood() {
+        var scheduler = Self.scheduler(sequences: 16)
+        scheduler.add(Self.request(1, tokens: 160))
+        Self.run(&scheduler)
+        var steps = 0
+        for id in 2..<100 where scheduler.tokenCount(of: 1) == 160 {
+            scheduler.add(Self.request(RequestID(id * 2), tokens: 8))
+            scheduler.add(Self.request(RequestID(id * 2 + 1), tokens: 8))
+            for work in Self.run(&scheduler).work where work.id != 1 && work.range.upperBound == 8 {
+                scheduler.remove(work.id)
+            }
+            steps += 1
+        }
+        #expect(steps <= 45)
     }
 
     @Test("requests beyond the limit wait, and are admitted first come, first served")
     func admission() {
         var scheduler = Self.scheduler(sequences: 2)
-        for id in 1...4 { scheduler.add(.init(id: RequestID(id), tokens: 1)) }
-        #expect(scheduler.next().chunks.map(\.id) == [1, 2])
-        #expect(scheduler.next().chunks.isEmpty)
+        for id in 1...4 { scheduler.add(Self.request(RequestID(id), tokens: 1)) }
+        #expect(Self.counts(Self.run(&scheduler)) == [[1, 1], [2, 1]])
+        #expect(Self.counts(Self.run(&scheduler)) == [[1, 1], [2, 1]])
         scheduler.remove(4)
         scheduler.remove(1)
-        let step = scheduler.next()
-        #expect(step.decoding == [2] && step.chunks.map(\.id) == [3])
+        #expect(Self.counts(Self.run(&scheduler)) == [[2, 1], [3, 1]])
     }
 
     @Test("prompts to be scored have a budget of their own, and leave the rest to others")
     func scored() {
         var scheduler = Self.scheduler()
-        scheduler.add(.init(id: 1, tokens: 10, isScored: true))
-        scheduler.add(.init(id: 2, tokens: 10, isScored: true))
-        scheduler.add(.init(id: 3, tokens: 30))
-        #expect(
-            scheduler.next().chunks == [.init(id: 1, tokens: 4, isScored: true), .init(id: 3, tokens: 12)])
-        #expect(scheduler.next().chunks.first == .init(id: 2, tokens: 4, isScored: true))
+        scheduler.add(Self.request(1, tokens: 10, isScored: true))
+        scheduler.add(Self.request(2, tokens: 10, isScored: true))
+        scheduler.add(Self.request(3, tokens: 30))
+        let step = Self.run(&scheduler)
+        #expect(Self.counts(step) == [[1, 4], [3, 12]] && step.work.map(\.isScored) == [true, false])
+        #expect(Self.counts(Self.run(&scheduler)).first == [2, 4])
     }
 
-    @Test("in random workloads every prompt is computed whole, budgets are kept, and no one starves")
-    func randomWorkloads() {
-        var generator = SeededGenerator(seed: 1)
-        for _ in 0..<40 {
-            let sequences = Int.random(in: 1...6, using: &generator)
-            let prefill = Int.random(in: 1...20, using: &generator)
-            let scored = Int.random(in: 1...8, using: &generator)
-            var scheduler = Self.scheduler(sequences: sequences, prefill: prefill, scored: scored)
-            var workload = Workload()
-            for _ in 0..<1000 {
-                if workload.left.count < 20 && Bool.random(using: &generator) {
-                    scheduler.add(workload.arrival(tokens: .random(in: 1...60, using: &generator), &generator))
-                }
-                if let victim = workload.left.keys.sorted().randomElement(using: &generator),
-                    Int.random(in: 0..<10, using: &generator) == 0
-                {
-                    scheduler.remove(victim)
-                    workload.remove(victim)
-                }
-                workload.apply(scheduler.next())
-                #expect(workload.begun.count <= sequences && scheduler.runningCount <= sequences)
-                #expect(workload.lastPrefill <= prefill && workload.lastScored <= scored)
-                #expect(workload.longestPause <= sequences)
-            }
+    @Test("a request that does not fit beside the others waits, and nobody passes it")
+    func memory() {
+        var scheduler = Self.scheduler(pages: 40)
+        scheduler.add(Self.request(1, tokens: 60))
+        scheduler.add(Self.request(2, tokens: 100))
+        scheduler.add(Self.request(3, tokens: 1))
+        for _ in 0..<8 { #expect(Self.run(&scheduler).work.map(\.id) == [1]) }
+        scheduler.remove(1)
+        #expect(Self.run(&scheduler).work.map(\.id) == [2])
+    }
+
+    @Test("when pages run out the newest gives its own up, is computed again, and goes on where it was")
+    func preemption() throws {
+        // Each sequence holds 6 full and at most 4 sliding pages for 24 tokens.
+        var scheduler = Self.scheduler(pages: 20, window: nil)
+        for id in 1...3 { scheduler.add(Self.request(RequestID(id), tokens: 8)) }
+        var steps: [Scheduler.Step] = []
+        while scheduler.statistics.preemptions == 0 && steps.count < 100 { steps.append(Self.run(&scheduler)) }
+        #expect(steps.last?.preempted == [3] && scheduler.preemptedCount == 1)
+        let length = scheduler.tokenCount(of: 3)
+        for _ in 0..<5 { #expect(Self.run(&scheduler).work.map(\.id) == [1, 2]) }
+        scheduler.remove(1)
+        let resumed = try #require(Self.run(&scheduler).work.last)
+        #expect(resumed.id == 3 && resumed.range.upperBound == min(length, resumed.range.lowerBound + 15))
+        #expect(scheduler.preemptedCount == 0)
+    }
+
+    @Test("behind the window pages of sliding layers are free again")
+    func window() {
+        var scheduler = Self.scheduler(window: 6)
+        scheduler.add(Self.request(1, tokens: 400))
+        for _ in 0..<25 { Self.run(&scheduler) }
+        // 100 full pages, and those of positions 395 to 400.
+        #expect(1000 - scheduler.pool.freeCount == 100 + 2)
+        #expect(scheduler.pool.findableCount == 200)
+    }
+
+    @Test("what an earlier request computed is not computed again, but for the last token", arguments: [4, 6, 9, nil])
+    func prefixCache(window: Int?) {
+        var scheduler = Self.scheduler(window: window)
+        let prompt = Self.request(1, tokens: 64)
+        scheduler.add(prompt)
+        for _ in 0..<4 { Self.run(&scheduler) }
+        scheduler.remove(1)
+
+        func begin(_ id: RequestID, _ tokens: [Int32], salt: String = "") -> Range<Int>? {
+            var request = Scheduler.Request(id: id, tokens: tokens)
+            request.cacheSalt = salt
+            scheduler.add(request)
+            defer { scheduler.remove(id) }
+            return Self.run(&scheduler).work.first?.range
         }
-    }
-}
-
-/// Keeps account of what a scheduler was given and has done.
-private struct Workload {
-    /// Prompt tokens not yet computed, of every request that has not ended.
-    var left: [RequestID: Int] = [:]
-    /// Requests that have had a chunk.
-    var begun: Set<RequestID> = []
-    var lastPrefill = 0
-    var lastScored = 0
-    /// Steps that a begun prompt went without a chunk.
-    var longestPause = 0
-    private var pauses: [RequestID: Int] = [:]
-    private var lastID: RequestID = 0
-
-    mutating func arrival(tokens: Int, _ generator: inout SeededGenerator) -> Scheduler.Prompt {
-        lastID += 1
-        left[lastID] = tokens
-        return .init(id: lastID, tokens: tokens, isScored: Int.random(in: 0..<4, using: &generator) == 0)
+        #expect(begin(2, prompt.tokens) == 60..<64)
+        #expect(begin(3, prompt.tokens + [1, 2]) == 64..<66)
+        #expect(begin(4, Array(prompt.tokens.prefix(30)) + [1, 2, 3]) == 28..<33)
+        #expect(begin(5, [1] + prompt.tokens.dropFirst()) == 0..<16)
+        #expect(begin(6, prompt.tokens, salt: "other") == 0..<16)
+        #expect(begin(7, prompt.tokens, salt: "other") == 16..<32)
+        #expect(scheduler.statistics.cacheHits == 60 + 64 + 28 + 16)
+        #expect(scheduler.statistics.cacheQueries == 64 + 64 + 66 + 33 + 64 + 64 + 64)
     }
 
-    mutating func remove(_ id: RequestID) {
-        left[id] = nil
-        begun.remove(id)
-        pauses[id] = nil
-    }
-
-    mutating func apply(_ step: Scheduler.Step) {
-        #expect(Set(step.decoding) == begun.filter { left[$0] == 0 }, "every sequence decodes in every step")
-        let order = left.keys.sorted()
-        let newcomers = step.chunks.map(\.id).filter { !begun.contains($0) && pauses[$0] == nil }
-        #expect(newcomers == newcomers.sorted() && newcomers.allSatisfy(order.contains))
-        lastPrefill = step.chunks.reduce(0) { $0 + $1.tokens }
-        lastScored = step.chunks.reduce(0) { $0 + ($1.isScored ? $1.tokens : 0) }
-        for chunk in step.chunks {
-            #expect(chunk.tokens > 0 && chunk.tokens <= left[chunk.id] ?? 0)
-            left[chunk.id, default: 0] -= chunk.tokens
-            begun.insert(chunk.id)
+    @Test("requests that come together compute what they share once")
+    func sharedBurst() {
+        var scheduler = Self.scheduler(batch: 16)
+        let prefix = Self.request(0, tokens: 160).tokens
+        for id in 1...4 { scheduler.add(.init(id: RequestID(id), tokens: prefix + [Int32(id)])) }
+        var computed = 0
+        while scheduler.statistics.promptTokens < 164 && computed < 1000 {
+            let step = scheduler.next()
+            scheduler.complete(step)
+            computed += step.work.reduce(0) { $0 + $1.range.count }
+            if step.work.isEmpty { break }
         }
-        let served = Set(step.chunks.map(\.id))
-        for id in begun { pauses[id] = served.contains(id) || left[id] == 0 ? 0 : pauses[id, default: 0] + 1 }
-        longestPause = pauses.values.max() ?? 0
+        #expect(computed < 200, "apart they would compute 644")
     }
 }

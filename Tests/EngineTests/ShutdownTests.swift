@@ -26,7 +26,7 @@ import Transformer
             await ended
             let error = #expect(throws: EngineError.self) { try engine.submit(GenerationRequest(prompt: [1])) }
             #expect(error?.kind == .shuttingDown)
-            #expect(engine.metrics == EngineMetrics())
+            #expect(engine.metrics.isIdle)
         }
     }
 

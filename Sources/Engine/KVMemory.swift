@@ -1,0 +1,82 @@
+import Foundation
+import Transformer
+
+/// The memory for keys and values, and how long a request it holds.
+public struct KVMemory: Sendable {
+    /// Bytes in all.
+    public let bytes: Int
+    /// Bytes of a page.
+    public let pageBytes: Int
+    /// The number of tokens that prompt and completion may have together.
+    public let contextLength: Int
+    let geometry: PageGeometry
+
+    var pageCount: Int { bytes / pageBytes }
+
+    /// Sizes the memory for a model that knows `maxPositions` positions.
+    /// - Parameter spare: Bytes that the machine can spare; asked for only where the options do not say.
+    /// - Throws: ``EngineError`` where the context asked for does not fit.
+    init(
+        _ options: EngineOptions, layout: KVLayout, maxPositions: Int, spare: () -> Int
+    ) throws(EngineError) {
+        let wanted = options.contextLength ?? maxPositions
+        guard wanted <= maxPositions else {
+            throw EngineError(
+                .invalidRequest,
+                "a context of \(wanted) tokens exceeds the \(maxPositions) positions that the model knows")
+        }
+        geometry = PageGeometry(
+            pageTokens: KVLayout.pageTokens, hasFullLayers: layout.hasFullLayers, window: layout.window,
+            chunkTokens: options.batchTokens)
+        pageBytes = layout.pageBytes
+        let each = geometry.pages(forTokens: wanted)
+        let useful = each.multipliedReportingOverflow(by: options.sequences)
+        let pages =
+            options.kvMemory.map { $0 / layout.pageBytes }
+            ?? min(useful.overflow ? .max : useful.partialValue, max(spare(), 0) / layout.pageBytes)
+        let fitting = min(geometry.tokens(inPages: pages), wanted)
+        guard fitting == options.contextLength ?? max(fitting, 1) else {
+            throw EngineError(
+                .invalidRequest,
+                "\(Self.text(pages * pageBytes)) of memory for keys and values hold \(fitting) tokens; a context of "
+                    + "\(max(options.contextLength ?? 1, 1)) needs \(Self.text(each * pageBytes)): give them more memory, "
+                    + "or ask for a shorter context")
+        }
+        bytes = min(pages, Int(KVPages.none) - 1) * pageBytes
+        contextLength = fitting
+    }
+
+    /// A number of bytes for people, such as `3.2 GiB`.
+    public static func text(_ bytes: Int) -> String {
+        bytes < 1 << 30
+            ? String(format: "%.1f MiB", Double(bytes) / 0x1p20) : String(format: "%.1f GiB", Double(bytes) / 0x1p30)
+    }
+}
+
+extension KVMemory {
+    /// Bytes that this process may still take without pressing out `mapped` bytes of files that it reads all the time:
+    /// what the machine or its control group has available, less these, less a tenth for everything else.
+    static func spare(mapped: Int) -> Int {
+        let available = [machineAvailable, controlGroupAvailable].compactMap(\.self).min()
+        // Where neither says, a quarter of the machine is a guess that hurts nobody.
+        guard let available else { return Int(clamping: ProcessInfo.processInfo.physicalMemory / 4) }
+        return max(0, available - mapped) / 10 * 9
+    }
+
+    private static var machineAvailable: Int? {
+        guard let text = try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8) else { return nil }
+        let line = text.split(separator: "\n").first { $0.hasPrefix("MemAvailable:") }
+        return line?.split(separator: " ").dropFirst().first.flatMap { Int($0) }.map { $0 * 1024 }
+    }
+
+    /// What a container allows (control groups, version 2); its page cache counts as available.
+    private static var controlGroupAvailable: Int? {
+        func read(_ name: String) -> String? { try? String(contentsOfFile: "/sys/fs/cgroup/\(name)", encoding: .utf8) }
+        func number(_ text: some StringProtocol) -> Int? { Int(text.trimmingCharacters(in: .whitespacesAndNewlines)) }
+        guard let limit = read("memory.max").flatMap({ number($0) }),
+            let used = read("memory.current").flatMap({ number($0) })
+        else { return nil }
+        let files = read("memory.stat")?.split(separator: "\n").first { $0.hasPrefix("file ") }
+        return limit - used + (files?.split(separator: " ").last.flatMap { number($0) } ?? 0)
+    }
+}
