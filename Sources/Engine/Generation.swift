@@ -1,6 +1,6 @@
 import Synchronization
 
-/// A token with natural log-probabilities of the model's distribution before temperature and truncation.
+/// A token with natural log-probabilities of the model's own distribution: before bias, penalties and temperature.
 public struct ScoredToken: Sendable, Equatable {
     /// A token that might have stood at the same position.
     public struct Alternative: Sendable, Equatable {
@@ -19,12 +19,15 @@ public struct ScoredToken: Sendable, Equatable {
     public var id: Int32
     /// Nil where log-probabilities were not asked for, and for a prompt's first token.
     public var logprob: Float?
+    /// Its place among all tokens in descending order of probability, from 1; nil where `logprob` is.
+    public var rank: Int?
     /// The most likely tokens at this position, descending, ties by ascending id.
     public var top: [Alternative]
 
-    package init(id: Int32, logprob: Float? = nil, top: [Alternative] = []) {
+    package init(id: Int32, logprob: Float? = nil, rank: Int? = nil, top: [Alternative] = []) {
         self.id = id
         self.logprob = logprob
+        self.rank = rank
         self.top = top
     }
 }

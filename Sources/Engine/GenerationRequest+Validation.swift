@@ -11,27 +11,27 @@ extension GenerationRequest {
                 .invalidRequest,
                 "token \(prompt[index]) at index \(index) of the prompt is not in the vocabulary of \(vocabularySize)")
         }
-        if let maxTokens, maxTokens < 0 {
-            throw EngineError(.invalidRequest, "the maximum of tokens is \(maxTokens); it must be at least 0")
-        }
+        try validateLimits()
         let longest = maxTokens == 0 ? contextLength : contextLength - 1
         guard prompt.count <= longest else {
             throw EngineError(
                 .promptTooLong,
                 "the prompt has \(prompt.count) tokens; with a context of \(contextLength) it may have \(longest)")
         }
-        try validateSampling()
+        try sampling.validate(vocabularySize: vocabularySize)
         try validateAlternatives(promptLogprobs, positions: prompt.count)
         try validateAlternatives(topLogprobs, positions: min(maxTokens ?? .max, contextLength - prompt.count))
     }
 
-    private func validateSampling() throws(EngineError) {
-        guard sampling.temperature >= 0, sampling.temperature.isFinite else {
-            throw EngineError(
-                .invalidRequest, "the temperature is \(sampling.temperature); it must be 0 or a positive number")
+    private func validateLimits() throws(EngineError) {
+        if let maxTokens, maxTokens < 0 {
+            throw EngineError(.invalidRequest, "the maximum of tokens is \(maxTokens); it must be at least 0")
         }
-        guard (0...1).contains(sampling.topP) else {
-            throw EngineError(.invalidRequest, "top_p is \(sampling.topP); it must be between 0 and 1")
+        guard (0...(maxTokens ?? .max)).contains(minTokens) else {
+            throw EngineError(
+                .invalidRequest,
+                "the minimum of tokens is \(minTokens); it must be between 0 and the maximum, "
+                    + (maxTokens.map { "\($0)" } ?? "which is not set"))
         }
     }
 

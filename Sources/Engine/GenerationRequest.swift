@@ -1,20 +1,3 @@
-/// How the next token is drawn: temperature first, then top-p.
-public struct SamplingParameters: Sendable, Equatable {
-    /// Divides the logits; 0 is greedy: the most likely token, of equals the one with the lowest id.
-    public var temperature: Float = 1
-    /// Draws among the fewest most likely tokens whose probabilities reach this sum; at least one.
-    public var topP: Float = 1
-    /// With a seed the same request yields the same tokens, whatever else runs. Without one the engine draws one.
-    public var seed: UInt64?
-
-    /// Plain sampling from the model's distribution, where nothing else is said.
-    public init(temperature: Float = 1, topP: Float = 1, seed: UInt64? = nil) {
-        self.temperature = temperature
-        self.topP = topP
-        self.seed = seed
-    }
-}
-
 /// What is asked of the engine.
 public struct GenerationRequest: Sendable {
     /// Token ids, at least one.
@@ -25,7 +8,7 @@ public struct GenerationRequest: Sendable {
     public var maxTokens: Int?
     /// Tokens that end the generation; the one that did is the last token of the sequence.
     public var stopTokens: Set<Int32>
-    /// Before so many tokens are generated, no stop token is drawn.
+    /// Before so many tokens are generated, no stop token is drawn, unless every token is one.
     public var minTokens = 0
     /// Log-probability of each token and of this many most likely alternatives; nil: none.
     public var topLogprobs: Int?

@@ -4,7 +4,7 @@ import Transformer
 /// A request in the engine's hands: what it has drawn and told its client. Belongs to the engine's thread.
 final class Sequence {
     let submission: Submission
-    private let seed: UInt64
+    private var sampler: TokenSampler
     /// How many tokens it may generate.
     private let limit: Int
     private var generated = 0
@@ -18,7 +18,7 @@ final class Sequence {
     init(_ submission: Submission, contextLength: Int) {
         self.submission = submission
         let request = submission.request
-        seed = request.sampling.seed ?? .random(in: .min ... .max)
+        sampler = TokenSampler(request)
         limit = min(request.maxTokens ?? .max, contextLength - request.prompt.count)
         usage = GenerationUsage(promptTokens: request.prompt.count)
     }
@@ -32,25 +32,31 @@ final class Sequence {
     /// Reads the rows of logits of its part of a step: scores the tokens that are known, draws the one that is not.
     /// - Throws: ``EngineError`` where the logits are not finite.
     func read(
-        _ logits: UnsafeBufferPointer<Float>, rows: Int, of work: Scheduler.Work, kernels: Kernels
+        _ logits: UnsafeMutableBufferPointer<Float>, rows: Int, of work: Scheduler.Work, kernels: Kernels
     ) throws(EngineError) -> ScoredToken? {
         let columns = rows > 0 ? logits.count / rows : 0
         for index in 0..<rows {
             let next = work.range.upperBound - rows + index + 1
-            let row = UnsafeBufferPointer(rebasing: logits[index * columns..<(index + 1) * columns])
-            guard let row = LogitRow(row, kernels: kernels) else {
-                throw EngineError(
-                    .internalError,
-                    "the model computed logits that are not finite for position \(next); is the checkpoint damaged?")
-            }
+            let row = UnsafeMutableBufferPointer(rebasing: logits[index * columns..<(index + 1) * columns])
             if next < request.prompt.count {
+                guard let row = LogitRow(UnsafeBufferPointer(row), kernels: kernels) else {
+                    throw notFinite(position: next)
+                }
                 scores.append(row.scored(request.prompt[next], top: request.promptLogprobs))
             } else if generated < limit {
-                let token = row.sample(request.sampling, seed: seed, position: next)
-                return row.scored(token, top: request.topLogprobs)
+                guard let token = sampler.sample(row, position: next, kernels: kernels) else {
+                    throw notFinite(position: next)
+                }
+                return token
             }
         }
         return nil
+    }
+
+    private func notFinite(position: Int) -> EngineError {
+        EngineError(
+            .internalError,
+            "the model computed logits that are not finite for position \(position); is the checkpoint damaged?")
     }
 
     /// Its pages were given up: what they gave so far is computed again.
@@ -86,6 +92,7 @@ final class Sequence {
             }
             latestToken = now
             generated += 1
+            sampler.accept(token.id)
             metrics.generatedTokens += 1
             submission.events.yield(.token(token))
             if request.stopTokens.contains(token.id) { return .stop }

@@ -119,8 +119,7 @@ final class StepLoop {
                 guard part.rows > 0 else { return }
                 let own = UnsafeMutableBufferPointer(rebasing: logits[(index == 0 ? 0 : ends[index - 1])..<ends[index]])
                 parts[index].result = Result { () throws(EngineError) in
-                    try part.sequence.read(
-                        UnsafeBufferPointer(own), rows: part.rows, of: part.work, kernels: kernels)
+                    try part.sequence.read(own, rows: part.rows, of: part.work, kernels: kernels)
                 }
             }
         }

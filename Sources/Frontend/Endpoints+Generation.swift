@@ -4,28 +4,28 @@ import Tokenization
 
 extension Endpoints {
     /// `POST /v1/chat/completions`.
-    func chat(_ request: ChatCompletionRequest) async throws -> HTTPResponse {
+    func chat(_ request: ChatCompletionRequest, from client: Client) async throws -> HTTPResponse {
         try checkReadiness()
         let prompt = try prompt(for: request.prompt)
-        let choices = try (0..<request.sampling.choices).map { index in
-            let generation = try engine.submit(
-                GenerationRequest(
-                    prompt: prompt, sampling: request.sampling.parameters(choice: index),
-                    maxTokens: request.maxTokens,
-                    stopTokens: harmony.stopTokens.union(configuration.endTokens),
-                    topLogprobs: request.topLogprobs))
+        let fields = request.generation
+        let endTokens = harmony.stopTokens.union(configuration.endTokens)
+        let choices = try (0..<fields.choices).map { index in
+            var generation = fields.request(
+                prompt: prompt, choice: index, maxTokens: request.maxTokens, endTokens: endTokens,
+                topLogprobs: request.topLogprobs, client: client)
+            // Once is enough: the prompt is the same.
+            if index > 0 { generation.promptLogprobs = nil }
             let choice = ChatChoice(
-                harmony: harmony, stops: request.sampling.stop, isScored: request.topLogprobs != nil)
-            return (choice, generation)
+                harmony: harmony, rules: fields.stopRules(endTokens: endTokens), isScored: request.topLogprobs != nil)
+            return (choice, try engine.submit(generation))
         }
-        let answer = Answer(
-            created: timestamp, model: configuration.modelName, promptTokens: prompt.count, choices: choices)
-        return try await respond(with: answer, request.sampling, promptField: "messages")
+        return try await respond(with: choices, fields, promptTokens: prompt.count, promptField: "messages")
     }
 
     /// `POST /v1/completions`. The choices of the first prompt come first.
-    func complete(_ request: CompletionRequest) async throws -> HTTPResponse {
+    func complete(_ request: CompletionRequest, from client: Client) async throws -> HTTPResponse {
         try checkReadiness()
+        let fields = request.generation
         let prompts = request.prompts.map { prompt in
             switch prompt {
             // Whoever writes a raw prompt writes its special tokens too.
@@ -34,22 +34,22 @@ extension Endpoints {
             }
         }
         let choices = try prompts.flatMap { prompt in
-            try (0..<request.sampling.choices).map { index in
-                let generation = try engine.submit(
-                    GenerationRequest(
-                        prompt: prompt, sampling: request.sampling.parameters(choice: index),
-                        maxTokens: request.maxTokens, stopTokens: configuration.endTokens,
-                        topLogprobs: request.logprobs, promptLogprobs: request.echo ? request.logprobs : nil))
+            try (0..<fields.choices).map { index in
+                var generation = fields.request(
+                    prompt: prompt, choice: index, maxTokens: request.maxTokens, endTokens: configuration.endTokens,
+                    topLogprobs: request.logprobs, client: client)
+                if request.echo, let logprobs = request.logprobs {
+                    generation.promptLogprobs = max(logprobs, fields.promptLogprobs ?? 0)
+                }
                 let choice = CompletionChoice(
-                    tokenizer: harmony.tokenizer, stopTokens: configuration.endTokens, stops: request.sampling.stop,
-                    echoedPrompt: request.echo ? prompt : [], isScored: request.logprobs != nil)
-                return (choice, generation)
+                    tokenizer: harmony.tokenizer, endTokens: fields.ignoresEnd ? [] : configuration.endTokens,
+                    rules: fields.stopRules(endTokens: configuration.endTokens),
+                    echoedPrompt: request.echo ? prompt : [], logprobs: request.logprobs)
+                return (choice, try engine.submit(generation))
             }
         }
-        let answer = Answer(
-            created: timestamp, model: configuration.modelName,
-            promptTokens: prompts.reduce(0) { $0 + $1.count }, choices: choices)
-        return try await respond(with: answer, request.sampling, promptField: "prompt")
+        let promptTokens = prompts.reduce(0) { $0 + $1.count }
+        return try await respond(with: choices, fields, promptTokens: promptTokens, promptField: "prompt")
     }
 
     /// The tokens that the model is given for a chat.
@@ -62,12 +62,17 @@ extension Endpoints {
         }
     }
 
-    private func respond<Kind>(
-        with answer: Answer<Kind>, _ sampling: SamplingFields, promptField: String
+    private func respond<Kind: Choice>(
+        with choices: [(Kind, Generation)], _ fields: GenerationFields, promptTokens: Int, promptField: String
     ) async throws -> HTTPResponse {
-        guard sampling.streams else { return .json(try await answer.collect()) }
+        let answer = Answer(
+            created: timestamp, model: configuration.modelName, promptTokens: promptTokens,
+            choicesPerPrompt: fields.choices,
+            promptLogprobs: fields.promptLogprobs.map { PromptLogprobs(tokenizer: harmony.tokenizer, count: $0) },
+            choices: choices)
+        guard fields.streams else { return .json(try await answer.collect()) }
         return .events { writer in
-            await answer.stream(to: writer, includesUsage: sampling.includesUsage, promptField: promptField)
+            await answer.stream(to: writer, includesUsage: fields.includesUsage, promptField: promptField)
         }
     }
 }

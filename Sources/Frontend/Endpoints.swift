@@ -36,8 +36,9 @@ struct Endpoints: Sendable {
     private func respond(to request: HTTPRequest, route: Route, name: String?) async throws -> HTTPResponse {
         switch route {
         case .chatCompletions:
-            return try await chat(ChatCompletionRequest(body: request.body, model: model))
-        case .completions: return try await complete(CompletionRequest(body: request.body, model: model))
+            return try await chat(ChatCompletionRequest(body: request.body, model: model), from: client(of: request))
+        case .completions:
+            return try await complete(CompletionRequest(body: request.body, model: model), from: client(of: request))
         case .models: return try models(name)
         case .tokenize: return .json(try tokenize(TokenizeRequest(body: request.body, model: model)))
         case .detokenize:
@@ -49,6 +50,10 @@ struct Endpoints: Sendable {
             return .json(["status": "ready"])
         case .cluster: return .json(cluster())
         }
+    }
+
+    private func client(of request: HTTPRequest) -> Client {
+        Client(tenant: request.key, deadline: configuration.requestTimeout.map { .now + $0 })
     }
 
     func checkReadiness() throws {

@@ -13,6 +13,8 @@ public struct FrontendConfiguration: Sendable {
     public var endTokens: Set<Int32>
     /// The largest body of a request, in bytes.
     public var maximumBodyBytes = 8 << 20
+    /// How long a generation may take, waiting included, before it ends with status 504; nil: as long as it takes.
+    public var requestTimeout: Duration?
 
     /// A server of one model.
     public init(listen: ListenAddress, modelName: String, endTokens: Set<Int32>) {

@@ -147,4 +147,25 @@ static void max_and_sum_exp(const float *x, size_t count, float *max, float *sum
     *sum = sum_exp(x, count, maximum, NULL);
 }
 
+static void exp_weights(const float *x, size_t count, float max, float temperature, float *out, float *sum) {
+    f32x16 sums = splat(0);
+    for (size_t i = 0; i < count; i += LANES) {
+        f32x16 term = exp16((load(x + i, count - i) - max) / temperature);
+        sums = lanes_below(count - i) ? sums + term : sums;
+        store(out + i, term, count - i);
+    }
+    *sum = reduce(sums);
+}
+
+static void keep_weights(const float *x, size_t count, float least, float floor, float *weights, float *sum) {
+    f32x16 sums = splat(0);
+    for (size_t i = 0; i < count; i += LANES) {
+        f32x16 weight = load(weights + i, count - i);
+        weight = ((load(x + i, count - i) >= least) & (weight >= floor)) ? weight : splat(0);
+        sums = lanes_below(count - i) ? sums + weight : sums;
+        store(weights + i, weight, count - i);
+    }
+    *sum = reduce(sums);
+}
+
 #endif

@@ -35,7 +35,8 @@ static const int8_t shoal_e2m1_doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2
         .matmul_mxfp4_f32 = matmul_mxfp4_f32, .matmul_bf16_f32 = matmul_bf16_f32,                                     \
         .rms_norm = rms_norm, .rope = rope, .attention = attention, .swiglu = swiglu, .combine_f32 = combine_f32,     \
         .combine_bf16 = combine_bf16, .f32_to_bf16 = f32_to_bf16, .bf16_to_f32 = bf16_to_f32,                         \
-        .max_and_sum_exp = max_and_sum_exp, .dequantize_mxfp4 = dequantize_mxfp4,                                     \
+        .max_and_sum_exp = max_and_sum_exp, .exp_weights = exp_weights, .keep_weights = keep_weights,                 \
+        .dequantize_mxfp4 = dequantize_mxfp4,                                                                         \
     }
 
 extern const shoal_kernels shoal_kernels_scalar;

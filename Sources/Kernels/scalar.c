@@ -279,4 +279,22 @@ static void max_and_sum_exp(const float *x, size_t count, float *max, float *sum
     *sum = reduce16(p);
 }
 
+static void exp_weights(const float *x, size_t count, float max, float temperature, float *out, float *sum) {
+    float p[16] = {0};
+    for (size_t i = 0; i < count; i++) {
+        out[i] = shoal_exp((x[i] - max) / temperature);
+        p[i % 16] += out[i];
+    }
+    *sum = reduce16(p);
+}
+
+static void keep_weights(const float *x, size_t count, float least, float floor, float *weights, float *sum) {
+    float p[16] = {0};
+    for (size_t i = 0; i < count; i++) {
+        weights[i] = x[i] >= least && weights[i] >= floor ? weights[i] : 0.0f;
+        p[i % 16] += weights[i];
+    }
+    *sum = reduce16(p);
+}
+
 const shoal_kernels shoal_kernels_scalar = SHOAL_KERNELS(SHOAL_ISA_SCALAR, "scalar");

@@ -4,20 +4,6 @@ import TestSupport
 import Testing
 import Transformer
 
-/// Calls `body` with the row of `logits`.
-func withRow<Result>(_ logits: [Float], _ body: (LogitRow?) throws -> Result) throws -> Result {
-    let kernels = try selectedKernels()
-    return try logits.withUnsafeBufferPointer { try body(LogitRow($0, kernels: kernels)) }
-}
-
-/// Normally distributed logits (Box and Muller).
-func randomLogits(_ count: Int, deviation: Double, _ generator: inout SeededGenerator) -> [Float] {
-    (0..<count).map { _ in
-        let radius = (-2 * log(Double.random(in: 0x1p-60...1, using: &generator))).squareRoot()
-        return Float(deviation * radius * cos(.random(in: 0..<2 * .pi, using: &generator)))
-    }
-}
-
 /// Log-probabilities and the most likely tokens, against plain arithmetic in Double.
 @Suite struct LogitRowTests {
     @Test("log-probabilities are those of a softmax", arguments: [1, 2, 511, 512, 513, 5000])
@@ -45,6 +31,7 @@ func randomLogits(_ count: Int, deviation: Double, _ generator: inout SeededGene
             let top = row.top(count)
             #expect(top.map { Int($0.id) } == Array(expected))
             #expect(top.allSatisfy { $0.logprob == row.logprob(of: $0.id) })
+            for (index, id) in expected.enumerated() { #expect(row.rank(of: Int32(id)) == index + 1) }
             #expect(Int(row.mostLikely) == logits.indices.sorted { (-logits[$0], $0) < (-logits[$1], $1) }[0])
         }
     }
@@ -57,10 +44,16 @@ func randomLogits(_ count: Int, deviation: Double, _ generator: inout SeededGene
             #expect(try withRow(logits) { $0 == nil })
         }
         #expect(try withRow([]) { $0 == nil })
+        #expect(try withRow([Float](repeating: -.infinity, count: 1000)) { $0 == nil })
     }
 
-    @Test("a token that the model rules out has log-probability minus infinity")
+    @Test("a token that the model rules out has log-probability minus infinity, a whole block of them too")
     func ruledOut() throws {
+        try withRow([Float](repeating: -.infinity, count: 600) + [1, 1]) { row in
+            let row = try #require(row)
+            #expect(row.logprob(of: 3) == -.infinity && row.mostLikely == 600)
+            #expect(abs(row.logprob(of: 601) + Float(log(2.0))) < 1e-6)
+        }
         try withRow([0, -.infinity, 0]) { row in
             let row = try #require(row)
             #expect(row.logprob(of: 1) == -.infinity)

@@ -20,138 +20,114 @@ import Testing
     }
 
     private struct Case: CustomStringConvertible, Sendable {
-        var vocabulary: Int
-        var deviation: Double
-        var temperature: Float
-        var topP: Float
-        var description: String { "\(vocabulary) logits ±\(deviation), temperature \(temperature), top_p \(topP)" }
+        var vocabulary = 8
+        var deviation = 1.0
+        var parameters = SamplingParameters()
+        var prompt: [Int32] = []
+        var generated: [Int32] = []
+        var description: String {
+            "\(vocabulary) logits ±\(deviation), \(prompt.count + generated.count) tokens, \(parameters)"
+        }
+
+        init(
+            _ vocabulary: Int, _ deviation: Double, prompt: [Int32] = [], generated: [Int32] = [],
+            _ change: (inout SamplingParameters) -> Void = { _ in }
+        ) {
+            self.vocabulary = vocabulary
+            self.deviation = deviation
+            self.prompt = prompt
+            self.generated = generated
+            change(&parameters)
+        }
+
+        func probabilities(_ logits: [Float]) -> [Double] {
+            PlainSampling(parameters: parameters, prompt: prompt, generated: generated).probabilities(logits)
+        }
+
+        func counts(_ logits: [Float], draws: Int) throws -> [Int] {
+            var counts = [Int](repeating: 0, count: logits.count)
+            for seed in 0..<draws {
+                var request = sampling(parameters, prompt: prompt)
+                request.sampling.seed = UInt64(seed) << 20
+                let token = try TokenSampler(request, generated: generated).draw(logits, position: 5)
+                counts[Int(try #require(token).id)] += 1
+            }
+            return counts
+        }
     }
 
     private static let cases: [Case] = [
-        Case(vocabulary: 8, deviation: 1, temperature: 1, topP: 1),
-        Case(vocabulary: 8, deviation: 1, temperature: 0.5, topP: 1),
-        Case(vocabulary: 8, deviation: 1, temperature: 2, topP: 1),
-        Case(vocabulary: 8, deviation: 1, temperature: 1, topP: 0.7),
-        Case(vocabulary: 1300, deviation: 3, temperature: 1, topP: 1),
-        Case(vocabulary: 1300, deviation: 3, temperature: 0.7, topP: 0.9),
-        Case(vocabulary: 1300, deviation: 2, temperature: 1.3, topP: 0.5),
-        Case(vocabulary: 1300, deviation: 0, temperature: 1, topP: 0.5),
-        Case(vocabulary: 1300, deviation: 1, temperature: 1, topP: 0.999_999_94),
+        Case(8, 1),
+        Case(8, 1) { $0.temperature = 0.5 },
+        Case(8, 1) { $0.temperature = 2 },
+        Case(8, 1) { $0.topP = 0.7 },
+        Case(8, 1) { $0.topK = 3 },
+        Case(8, 1) { $0.minP = 0.2 },
+        Case(8, 1, prompt: [0, 1], generated: [2, 2, 3]) { $0.repetitionPenalty = 1.8 },
+        Case(8, 1, prompt: [0, 1], generated: [2, 2, 3]) { $0.repetitionPenalty = 0.5 },
+        Case(8, 1, prompt: [0, 1], generated: [2, 2, 3]) { $0.frequencyPenalty = 0.7 },
+        Case(8, 1, prompt: [0, 1], generated: [2, 2, 3]) { $0.presencePenalty = -1.5 },
+        Case(8, 1) { $0.logitBias = [0: 2, 5: -1.5, 7: -100] },
+        Case(8, 1, prompt: [0, 1], generated: [2, 2, 3]) {
+            ($0.repetitionPenalty, $0.frequencyPenalty, $0.presencePenalty) = (1.3, -0.3, 0.4)
+            ($0.logitBias, $0.temperature, $0.topK) = ([2: 3, 0: -3], 0.8, 6)
+        },
+        Case(1300, 3),
+        Case(1300, 3) { ($0.temperature, $0.topP) = (0.7, 0.9) },
+        Case(1300, 2) { ($0.temperature, $0.topP) = (1.3, 0.5) },
+        Case(1300, 0) { $0.topP = 0.5 },
+        Case(1300, 1) { $0.topP = 0.999_999_94 },
+        Case(1300, 1) { ($0.topK, $0.topP, $0.minP) = (100, 0.8, 0.1) },
     ]
 
-    /// Probabilities after temperature and top-p.
-    private static func probabilities(_ logits: [Float], _ test: Case) -> [Double] {
-        let largest = Double(logits.max() ?? 0)
-        var weights = logits.map { exp((Double($0) - largest) / Double(test.temperature)) }
-        var missing = Double(test.topP) * weights.reduce(0, +)
-        for id in logits.indices.sorted(by: { (-logits[$0], $0) < (-logits[$1], $1) }) {
-            if missing <= 1e-9 { weights[id] = 0 }
-            missing -= weights[id]
-        }
-        let sum = weights.reduce(0, +)
-        return weights.map { $0 / sum }
-    }
-
-    /// Pearson's statistic, tokens expected less than 25 times pooled, in standard deviations from its mean.
-    private static func deviation(_ counts: [Int], _ probabilities: [Double]) -> Double {
-        let draws = Double(counts.reduce(0, +))
-        var statistic = 0.0
-        var cells = 0.0
-        var pooled = (count: 0.0, expected: 0.0)
-        func add(_ count: Double, _ expected: Double) {
-            statistic += (count - expected) * (count - expected) / expected
-            cells += 1
-        }
-        for (count, probability) in zip(counts, probabilities) {
-            let expected = probability * draws
-            if expected >= 25 {
-                add(Double(count), expected)
-            } else {
-                pooled.count += Double(count)
-                pooled.expected += expected
-            }
-        }
-        if pooled.expected > 1 { add(pooled.count, pooled.expected) }
-        return (statistic - (cells - 1)) / max(2 * (cells - 1), 1).squareRoot()
-    }
-
-    @Test("tokens are drawn as often as temperature and top_p say, and none outside the nucleus", arguments: cases)
+    @Test("tokens are drawn as often as the parameters say, and none that they exclude", arguments: cases)
     private func distribution(test: Case) throws {
         var generator = SeededGenerator(seed: 4)
         let logits = randomLogits(test.vocabulary, deviation: test.deviation, &generator)
-        let parameters = SamplingParameters(temperature: test.temperature, topP: test.topP)
-        var counts = [Int](repeating: 0, count: logits.count)
-        try withRow(logits) { row in
-            let row = try #require(row)
-            for position in 0..<30_000 { counts[Int(row.sample(parameters, seed: 77, position: position))] += 1 }
-        }
-        let expected = Self.probabilities(logits, test)
+        let counts = try test.counts(logits, draws: 30_000)
+        let expected = test.probabilities(logits)
         let isWithin = zip(counts, expected).allSatisfy { $0 == 0 || $1 > 0 }
         #expect(isWithin)
-        #expect(Self.deviation(counts, expected) < 4)
+        #expect(PlainSampling.deviation(counts, expected) < 4)
         // The same counts refute another temperature, so the threshold is not idle.
-        guard test.deviation > 0 && test.topP == 1 else { return }
+        guard test.deviation > 0 else { return }
         var other = test
-        other.temperature *= 1.3
-        #expect(Self.deviation(counts, Self.probabilities(logits, other)) > 8)
+        other.parameters.temperature *= 1.3
+        #expect(PlainSampling.deviation(counts, other.probabilities(logits)) > 8)
     }
 
-    @Test(
-        "the nucleus is the shortest prefix of the sorted tokens", arguments: [Float(1e-30), 0.1, 0.3, 0.5, 0.8, 0.95])
-    func nucleus(topP: Float) throws {
-        var generator = SeededGenerator(seed: 5)
-        for deviation in [0, 0.01, 1, 4] {
-            let logits = randomLogits(700, deviation: deviation, &generator).map { ($0 * 16).rounded() / 16 }
-            let test = Case(vocabulary: 700, deviation: deviation, temperature: 1, topP: topP)
-            let expected = Self.probabilities(logits, test)
-            let drawn = try withRow(logits) { row in
-                let row = try #require(row)
-                return Set(
-                    (0..<4_000).map { row.sample(SamplingParameters(topP: topP), seed: 1, position: $0) })
-            }
-            let missing = expected.indices.filter { expected[$0] > 5e-3 && !drawn.contains(Int32($0)) }
-            let excess = drawn.filter { expected[Int($0)] == 0 }
-            #expect(missing.isEmpty && excess.isEmpty)
-        }
-    }
-
-    @Test("temperature 0, top_p 0 and temperatures near 0 take the most likely token, of equals the lowest id")
+    @Test("temperature 0, top_p 0, top_k 1 and temperatures near 0 take the most likely token, of equals the lowest id")
     func greedy() throws {
-        try withRow([1, 7, -3, 7, 2]) { row in
-            let row = try #require(row)
-            for parameters in [
-                SamplingParameters(temperature: 0), SamplingParameters(temperature: 0, topP: 0.5),
-                SamplingParameters(topP: 0), SamplingParameters(topP: 1e-30),
-            ] { #expect((0..<100).allSatisfy { row.sample(parameters, seed: 1, position: $0) == 1 }) }
-            for temperature in [Float.leastNonzeroMagnitude, 1e-30, 0.01] {
-                let drawn = Set(
-                    (0..<100).map { row.sample(.init(temperature: temperature), seed: 1, position: $0) })
-                #expect(drawn == [1, 3])
-            }
+        let logits: [Float] = [1, 7, -3, 7, 2]
+        for change: (inout SamplingParameters) -> Void in [
+            { $0.temperature = 0 }, { ($0.temperature, $0.topP) = (0, 0.5) }, { $0.topP = 0 }, { $0.topP = 1e-30 },
+            { $0.topK = 1 }, { ($0.topK, $0.topP) = (3, 1e-9) },
+        ] {
+            let test = Case(5, 1, change)
+            #expect(try test.counts(logits, draws: 100) == [0, 100, 0, 0, 0])
+        }
+        for temperature in [Float.leastNonzeroMagnitude, 1e-30, 0.01] {
+            let counts = try Case(5, 1) { $0.temperature = temperature }.counts(logits, draws: 100)
+            #expect(counts[1] > 20 && counts[3] > 20 && counts[1] + counts[3] == 100)
         }
     }
 
     @Test("the hottest temperature draws uniformly")
     func hot() throws {
-        var counts = [Int](repeating: 0, count: 5)
-        try withRow([1, 70, -3, 7, 2]) { row in
-            let row = try #require(row)
-            for position in 0..<10_000 {
-                let hottest = SamplingParameters(temperature: .greatestFiniteMagnitude)
-                counts[Int(row.sample(hottest, seed: 1, position: position))] += 1
-            }
-        }
-        #expect(Self.deviation(counts, [Double](repeating: 0.2, count: 5)) < 4)
+        let counts = try Case(5, 1) { $0.temperature = .greatestFiniteMagnitude }
+            .counts([1, 70, -3, 7, 2], draws: 10_000)
+        #expect(PlainSampling.deviation(counts, [Double](repeating: 0.2, count: 5)) < 4)
     }
 
     @Test("a draw depends on seed and position alone, and on both")
     func seeds() throws {
-        try withRow([Float](repeating: 0, count: 4000)) { row in
-            let row = try #require(row)
-            func draw(_ seed: UInt64, _ position: Int) -> Int32 { row.sample(.init(), seed: seed, position: position) }
-            #expect((0..<50).allSatisfy { draw(3, $0) == draw(3, $0) })
-            #expect(Set((0..<50).map { draw(3, $0) }).count > 45)
-            #expect(Set((0..<50).map { draw(UInt64($0) << 32, 3) }).count > 45)
+        let logits = [Float](repeating: 0, count: 4000)
+        func draw(_ seed: UInt64, _ position: Int) throws -> Int32? {
+            try TokenSampler(sampling(.init(seed: seed))).draw(logits, position: position)?.id
         }
+        for position in 0..<50 { #expect(try draw(3, position) == draw(3, position)) }
+        #expect(Set(try (0..<50).map { try draw(3, $0) }).count > 45)
+        #expect(Set(try (0..<50).map { try draw(UInt64($0) << 32, 3) }).count > 45)
+        #expect(TokenSampler(sampling(.init())).seed != TokenSampler(sampling(.init())).seed)
     }
 }

@@ -22,7 +22,27 @@ import Testing
         (GenerationRequest(prompt: [1], sampling: .init(topP: 1.01)), .invalidRequest, "top_p is 1.01"),
         (GenerationRequest(prompt: [1], sampling: .init(topP: -1)), .invalidRequest, "top_p is -1"),
         (GenerationRequest(prompt: [1], sampling: .init(topP: .nan)), .invalidRequest, "top_p is nan"),
+        (request { $0.sampling.minP = -0.1 }, .invalidRequest, "min_p is -0.1"),
+        (request { $0.sampling.topK = -2 }, .invalidRequest, "top_k is -2"),
+        (request { $0.sampling.frequencyPenalty = 2.1 }, .invalidRequest, "frequency penalty is 2.1"),
+        (request { $0.sampling.presencePenalty = -2.1 }, .invalidRequest, "presence penalty is -2.1"),
+        (request { $0.sampling.repetitionPenalty = 0 }, .invalidRequest, "repetition penalty is 0"),
+        (request { $0.sampling.repetitionPenalty = .infinity }, .invalidRequest, "repetition penalty is inf"),
+        (request { $0.sampling.logitBias = [3: 100.5] }, .invalidRequest, "logit bias of token 3 is 100.5"),
+        (request { $0.sampling.logitBias = [-1: 1] }, .invalidRequest, "token -1 of the logit bias"),
+        (request { $0.sampling.logitBias = [.max: 1] }, .invalidRequest, "token 2147483647 of the logit bias"),
+        (request { $0.minTokens = -1 }, .invalidRequest, "minimum of tokens is -1"),
+        (
+            request { ($0.minTokens, $0.maxTokens) = (6, 5) }, .invalidRequest,
+            "6; it must be between 0 and the maximum, 5"
+        ),
     ]
+
+    private static func request(_ change: (inout GenerationRequest) -> Void) -> GenerationRequest {
+        var request = GenerationRequest(prompt: [1])
+        change(&request)
+        return request
+    }
 
     @Test("each mistake is named with what was found")
     func refusals() async throws {

@@ -21,7 +21,7 @@ struct ChatChoiceTests {
     private func reply(
         _ text: String, stops: [String] = [], isScored: Bool = false, finish: FinishReason = .stop
     ) -> (chunks: [JSONValue], whole: JSONValue, choice: ChatChoice) {
-        var choice = ChatChoice(harmony: harmony, stops: stops, isScored: isScored)
+        var choice = ChatChoice(harmony: harmony, rules: StopRules(strings: stops), isScored: isScored)
         var whole = ChatChoice.Delta()
         var chunks: [JSONValue] = []
         let tokens = harmony.tokenizer.encode(text, specialTokens: .all)

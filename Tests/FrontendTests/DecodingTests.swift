@@ -54,8 +54,18 @@ struct ChatDecodingTests {
             (#","tools":[{"type":"function","function":{"name":"a b"}}]"#, "tools[0].function.name"),
             (#","tools":[{"type":"function","function":{"name":"f","parameters":3}}]"#, "tools[0].function.parameters"),
             (#","response_format":{"type":"json_schema"}"#, "response_format"),
-            (#","logit_bias":{"5":1}"#, "logit_bias"),
-            (#","presence_penalty":0.5"#, "presence_penalty"), (#","functions":[]"#, "functions"),
+            (#","logit_bias":{"5":101}"#, "logit_bias.5"), (#","logit_bias":{"100":1}"#, "logit_bias.100"),
+            (#","logit_bias":{"05":1}"#, "logit_bias.05"), (#","logit_bias":{"a":1}"#, "logit_bias.a"),
+            (#","logit_bias":{"5":"x"}"#, "logit_bias.5"), (#","logit_bias":[]"#, "logit_bias"),
+            (#","presence_penalty":2.5"#, "presence_penalty"), (#","frequency_penalty":-3"#, "frequency_penalty"),
+            (#","repetition_penalty":0"#, "repetition_penalty"), (#","top_k":-2"#, "top_k"), (#","min_p":2"#, "min_p"),
+            (#","top_k":1.5"#, "top_k"), (#","min_tokens":-1"#, "min_tokens"),
+            (#","min_tokens":6,"max_tokens":5"#, "min_tokens"),
+            (#","min_tokens":6,"max_completion_tokens":5"#, "min_tokens"), (#","ignore_eos":1"#, "ignore_eos"),
+            (#","stop_token_ids":[1,100]"#, "stop_token_ids[1]"), (#","stop_token_ids":5"#, "stop_token_ids"),
+            (#","priority":"high""#, "priority"), (#","cache_salt":"""#, "cache_salt"),
+            (#","prompt_logprobs":21"#, "prompt_logprobs"), (#","prompt_logprobs":true"#, "prompt_logprobs"),
+            (#","prompt_logprobs":1,"stream":true"#, "prompt_logprobs"), (#","functions":[]"#, "functions"),
             (#","tempurature":1"#, "tempurature"), (#","messages[0]":1"#, "messages[0]"), (#","model":"x""#, "model"),
         ])
     func named(rest: String, param: String) {
@@ -139,7 +149,8 @@ struct CompletionDecodingTests {
             (#"{"prompt":["a",[1]]}"#, "prompt[1]"), (#"{"prompt":[[1],[100]]}"#, "prompt[1][0]"),
             (#"{"prompt":[-1]}"#, "prompt[0]"), (#"{"prompt":"a","max_tokens":0}"#, "max_tokens"),
             (#"{"prompt":"a","logprobs":21}"#, "logprobs"), (#"{"prompt":"a","best_of":2}"#, "best_of"),
-            (#"{"prompt":"a","suffix":"b"}"#, "suffix"), (#"{"prompt":["a","b"],"n":128}"#, "prompt"),
+            (#"{"prompt":"a","suffix":"b"}"#, "suffix"), (#"{"prompt":"a","min_tokens":17}"#, "min_tokens"),
+            (#"{"prompt":["a","b"],"n":128}"#, "prompt"),
         ])
     func named(body: String, param: String) {
         #expect(error(body)?.param == param)

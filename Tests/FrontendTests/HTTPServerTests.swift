@@ -60,6 +60,25 @@ struct HTTPServerTests {
         }
     }
 
+    @Test(
+        "the key is found wherever clients put it",
+        arguments: [
+            ("Authorization: Bearer k1", "k1"), ("authorization: bearer  k2 ", "k2"), ("api-key: k3", "k3"),
+            ("X-API-Key: k4", "k4"), ("Authorization: Basic abc", ""), ("Accept: x", ""),
+            ("Authorization: Bearer k5\r\napi-key: other", "k5"),
+        ])
+    func key(header: String, key: String) async throws {
+        let handler: HTTPHandler = { HTTPResponse(status: 200, body: .bytes(Array("<\($0.key)>".utf8))) }
+        try await withServer(handler: handler) { address, _ in
+            let body = try await onThread {
+                let client = try RawClient(address)
+                client.send("GET / HTTP/1.1\r\nHost: h\r\n\(header)\r\n\r\n")
+                return try client.response().body
+            }
+            #expect(body == "<\(key)>")
+        }
+    }
+
     @Test("requests that come at once are answered at once")
     func concurrency() async throws {
         let arrived = Mutex(0)

@@ -11,6 +11,7 @@ struct Mutator {
         #"{"prompt":["one","two"],"echo":true,"logprobs":2,"max_tokens":0,"n":2,"temperature":0}"#,
         #"{"prompt":[[1,2,3],[4]],"max_tokens":2,"stop":"\n","seed":-9223372036854775808}"#,
         #"{"prompt":"\u00e9 <|start|>","add_special_tokens":true,"return_token_strs":true,"max_tokens":1}"#,
+        #"{"prompt":"x","max_tokens":3,"min_tokens":1,"logit_bias":{"5":-100,"1999":3.5},"repetition_penalty":1.2,"frequency_penalty":0.1,"presence_penalty":-2,"top_k":5,"min_p":0.1,"ignore_eos":true,"stop_token_ids":[7],"priority":-1,"cache_salt":"s","prompt_logprobs":2}"#,
         #"{"tokens":[1,2,3,1999]}"#,
     ]
     private static let fragments = [

@@ -23,6 +23,15 @@ struct StopStringsTests {
         #expect(stops.finish() == "é")
     }
 
+    @Test("a stop string that does not count yet is text, and one that overlaps it still counts")
+    func early() {
+        var stops = StopStrings(["aba", "x"])
+        #expect(stops.append("abab", mayStop: false) == "ab")
+        #expect(!stops.isStopped)
+        #expect(stops.append("a!") == "")
+        #expect(stops.match == "aba")
+    }
+
     @Test("any division of any text ends where the first stop string to be complete begins")
     func randomTexts() {
         var random = SeededGenerator(seed: 11)

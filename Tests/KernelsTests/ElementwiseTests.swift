@@ -127,6 +127,34 @@ struct ElementwiseTests {
         }
     }
 
+    @Test("weights after temperature, and their sum", arguments: Variant.vectorised)
+    func expWeights(variant: Variant) {
+        lengths(seed: 19) { length, values, random in
+            for temperature: Float in [1, 0.7, 1e-30, 1e30, .leastNonzeroMagnitude, .greatestFiniteMagnitude] {
+                let x = GuardedBuffer(values.floats(length, &random).map { values == .ordinary ? $0 * 50 : $0 })
+                if length > 1 { x.start[1] = -.infinity }
+                let found = difference(variant, count: length + 1) {
+                    $0.exp_weights(x.start, length, 3, temperature, $1, $1 + length)
+                }
+                #expect(found == nil, "\(length) \(values) \(temperature)")
+            }
+        }
+    }
+
+    @Test("weights that are kept, and their sum", arguments: Variant.vectorised)
+    func keepWeights(variant: Variant) {
+        lengths(seed: 20) { length, values, random in
+            let x = GuardedBuffer(values.floats(length, &random))
+            let weights = values.floats(length, &random)
+            let (least, floor) = (x.start[length / 2], weights[length / 3])
+            let found = difference(variant, count: length + 1) { kernels, out in
+                for index in 0..<length { out[index] = weights[index] }
+                kernels.keep_weights(x.start, length, least, floor, out, out + length)
+            }
+            #expect(found == nil, "\(length) \(values)")
+        }
+    }
+
     @Test("MXFP4 blocks of every code and every scale", arguments: Variant.vectorised)
     func dequantize(variant: Variant) {
         var random = SeededGenerator(seed: 18)

@@ -197,6 +197,70 @@ def test_tokenize_and_detokenize(served):
     assert "get_weather" in served.post("/detokenize", {"tokens": answer["tokens"]})[1]["prompt"]
 
 
+def first_token(server, text):
+    return server.post("/tokenize", {"prompt": text})[1]["tokens"][0]
+
+
+def complete(server, **parameters):
+    parameters = {"model": name(server), "prompt": "Once upon a time", "max_tokens": 8, "temperature": 0, **parameters}
+    return client(server).completions.create(**parameters)
+
+
+def test_a_bias_forces_a_token(served):
+    token = first_token(served, " the")
+    text = served.post("/detokenize", {"tokens": [token]})[1]["prompt"]
+    assert complete(served, logit_bias={str(token): 100}).choices[0].text == text * 8
+
+
+def test_choices_differ_and_one_seed_gives_the_same_choices(served):
+    parameters = {"n": 3, "temperature": 1.0, "seed": 11, "max_tokens": 30}
+    first, second = (complete(served, **parameters) for _ in range(2))
+    assert len({choice.text for choice in first.choices}) == 3
+    assert [choice.text for choice in first.choices] == [choice.text for choice in second.choices]
+
+
+def test_vllms_extensions(served):
+    token = first_token(served, " the")
+    bias = {"logit_bias": {str(token): 100}}
+    stopped = complete(served, **bias, extra_body={"stop_token_ids": [token]})
+    assert stopped.choices[0].text == "" and stopped.choices[0].finish_reason == "stop"
+    assert stopped.choices[0].stop_reason == token
+    assert stopped.usage.completion_tokens == 1
+    later = complete(served, **bias, extra_body={"stop_token_ids": [token], "min_tokens": 5})
+    assert later.usage.completion_tokens == 6 and later.choices[0].stop_reason == token
+    ignored = chat(served, max_tokens=50, temperature=0, extra_body={"ignore_eos": True})
+    assert ignored.usage.completion_tokens == 50 and ignored.choices[0].finish_reason == "length"
+    scored = chat(served, max_tokens=1, extra_body={"prompt_logprobs": 2, "cache_salt": "s", "priority": -1})
+    assert len(scored.prompt_logprobs) == scored.usage.prompt_tokens and scored.prompt_logprobs[0] is None
+    with pytest.raises(openai.BadRequestError) as caught:
+        complete(served, extra_body={"min_tokens": 9})
+    assert caught.value.param == "min_tokens" and "max_tokens" in str(caught.value)
+
+
+def test_penalties_and_truncation_are_accepted_and_repeatable(alone, served):
+    parameters = {
+        "temperature": 0.9, "frequency_penalty": 0.5, "presence_penalty": -0.5, "max_tokens": 30, "seed": 5,
+        "extra_body": {"repetition_penalty": 1.1, "top_k": 50, "min_p": 0.01},
+    }
+    plain = complete(served, temperature=0.9, max_tokens=30, seed=5).choices[0].text
+    assert complete(served, **parameters).choices[0].text == complete(alone, **parameters).choices[0].text != plain
+
+
+def test_usage_tells_cached_tokens(served):
+    usage = chat(served).usage
+    assert 0 <= usage.prompt_tokens_details.cached_tokens <= usage.prompt_tokens
+
+
+def test_logprobs_have_the_bytes_of_the_content(served):
+    choice = chat(served, logprobs=True, top_logprobs=2, max_tokens=60).choices[0]
+    entries = choice.logprobs.content
+    assert all(bytes(entry.bytes).decode(errors="replace") == entry.token for entry in entries)
+    assert all(len(entry.top_logprobs) == 2 and entry.logprob <= 0 for entry in entries)
+    written = b"".join(bytes(entry.bytes) for entry in entries).decode(errors="replace")
+    # A garbled message is trimmed, and an empty line stands between two: space that is no token's, or no content.
+    assert "".join(written.split()) == "".join((choice.message.content or "").split())
+
+
 def test_errors_have_openais_shape(served):
     api, model = client(served), name(served)
     with pytest.raises(openai.NotFoundError) as caught:

@@ -3,44 +3,47 @@ import JSON
 
 /// The answer to one request: its choices, as they are generated.
 struct Answer<Kind: Choice>: Sendable {
-    let id: String
+    let id = Kind.idPrefix + Identifier.random()
     /// Seconds since 1970.
     let created: Int
     let model: String
     let promptTokens: Int
+    let choicesPerPrompt: Int
+    /// How the prompt's scores are told; nil where they are not.
+    let promptLogprobs: PromptLogprobs?
     /// By index.
     let choices: [(choice: Kind, generation: Generation)]
 
-    init(created: Int, model: String, promptTokens: Int, choices: [(choice: Kind, generation: Generation)]) {
-        id = Kind.idPrefix + Identifier.random()
-        self.created = created
-        self.model = model
-        self.promptTokens = promptTokens
-        self.choices = choices
+    /// A choice that has ended.
+    private struct Ended: Sendable {
+        var choice: Kind
+        var promptLogprobs: JSONValue?
     }
 
     /// The whole answer as one value.
     /// - Throws: What the engine throws; `CancellationError`.
     func collect() async throws -> JSONValue {
-        let (ended, deltas) = try await withThrowingTaskGroup(of: (Int, Kind, Kind.Delta).self) { group in
-            for (index, element) in choices.enumerated() {
+        let results = try await withThrowingTaskGroup(of: (Int, Ended, Kind.Delta).self) { group in
+            for index in choices.indices {
                 group.addTask {
                     var whole = Kind.Delta()
-                    let choice = try await run(element.choice, element.generation) { whole.append($0) }
-                    return (index, choice, whole)
+                    let ended = try await run(index) { whole.append($0) }
+                    return (index, ended, whole)
                 }
             }
-            var results: [(Int, Kind, Kind.Delta)] = []
+            var results: [(index: Int, ended: Ended, whole: Kind.Delta)] = []
             for try await result in group { results.append(result) }
-            results.sort { $0.0 < $1.0 }
-            return (results.map(\.1), results.map(\.2))
+            return results.sorted { $0.index < $1.index }
         }
         var answer = envelope(Kind.object)
         answer["choices"] = .array(
-            zip(ended, deltas).enumerated().map { index, element in
-                choice(index, Kind.whole(element.1), finishReason: element.0.finishReason)
+            results.map { index, ended, whole in
+                var parts = Kind.whole(whole)
+                if !Kind.sharesPrompt { parts["prompt_logprobs"] = ended.promptLogprobs }
+                return choice(index, parts, ended: ended.choice)
             })
-        answer["usage"] = usage(ended)
+        answer["usage"] = usage(results.map(\.ended.choice))
+        if Kind.sharesPrompt { answer["prompt_logprobs"] = results.first?.ended.promptLogprobs }
         return .object(answer)
     }
 
@@ -48,13 +51,13 @@ struct Answer<Kind: Choice>: Sendable {
     func stream(to writer: HTTPBodyWriter, includesUsage: Bool, promptField: String) async {
         do {
             let ended = try await withThrowingTaskGroup(of: Kind.self) { group in
-                for (index, element) in choices.enumerated() {
+                for index in choices.indices {
                     group.addTask {
                         if let opening = Kind.opening?.object { await send(index, opening) }
-                        let choice = try await run(element.choice, element.generation) { delta in
+                        let choice = try await run(index) { delta in
                             if !delta.isEmpty { await send(index, Kind.chunk(delta)) }
-                        }
-                        await send(index, Kind.chunk(Kind.Delta()), finishReason: choice.finishReason)
+                        }.choice
+                        await send(index, Kind.chunk(Kind.Delta()), ended: choice)
                         return choice
                     }
                 }
@@ -68,8 +71,8 @@ struct Answer<Kind: Choice>: Sendable {
         }
         await writer.sendDone()
 
-        func send(_ index: Int, _ parts: JSONObject, finishReason: String? = nil) async {
-            await send([choice(index, parts, finishReason: finishReason)], usage: .null)
+        func send(_ index: Int, _ parts: JSONObject, ended: Kind? = nil) async {
+            await send([choice(index, parts, ended: ended)], usage: .null)
         }
 
         func send(_ choices: [JSONValue], usage: JSONValue) async {
@@ -80,19 +83,22 @@ struct Answer<Kind: Choice>: Sendable {
         }
     }
 
-    /// Follows a generation to the choice's end, which may come before the generation's.
-    private func run(
-        _ choice: Kind, _ generation: Generation, each: (Kind.Delta) async -> Void
-    ) async throws -> Kind {
-        var choice = choice
-        for try await event in generation {
-            await each(choice.take(event))
-            guard choice.finishReason == nil else {
-                generation.cancel()
-                return choice
+    /// Follows a generation to its end. Where the choice ends before, the generation is cancelled, and its last step
+    /// waited for: only then is it known what it used.
+    private func run(_ index: Int, each: (Kind.Delta) async -> Void) async throws -> Ended {
+        let generation = choices[index].generation
+        var ended = Ended(choice: choices[index].choice)
+        do {
+            for try await event in generation where ended.choice.finishReason == nil {
+                if case .prompt(let scores) = event { ended.promptLogprobs = promptLogprobs?.json(scores) }
+                await each(ended.choice.take(event))
+                if ended.choice.finishReason != nil { generation.cancel() }
             }
+        } catch  where ended.choice.finishReason != nil {
+            // What fails after the end concerns nobody.
         }
-        throw CancellationError()
+        guard ended.choice.finishReason != nil else { throw CancellationError() }
+        return ended
     }
 
     private func envelope(_ object: String) -> JSONObject {
@@ -103,9 +109,10 @@ struct Answer<Kind: Choice>: Sendable {
         ])
     }
 
-    private func choice(_ index: Int, _ parts: JSONObject, finishReason: String?) -> JSONValue {
+    private func choice(_ index: Int, _ parts: JSONObject, ended: Kind?) -> JSONValue {
         var choice = JSONObject([.init(name: "index", value: JSONValue(index))] + parts.members)
-        choice["finish_reason"] = finishReason.map { .string($0) } ?? .null
+        choice["finish_reason"] = ended?.finishReason.map { .string($0) } ?? .null
+        if let ended { choice["stop_reason"] = ended.stopReason?.json ?? .null }
         return .object(choice)
     }
 
@@ -116,6 +123,10 @@ struct Answer<Kind: Choice>: Sendable {
             .init(name: "completion_tokens", value: JSONValue(completionTokens)),
             .init(name: "total_tokens", value: JSONValue(promptTokens + completionTokens)),
         ])
+        // Of each prompt once, as in `prompt_tokens`: by its first choice, since the others find what that one left.
+        let cachedTokens = stride(from: 0, to: choices.count, by: choicesPerPrompt)
+            .reduce(0) { $0 + (choices[$1].generation.usage?.cachedTokens ?? 0) }
+        usage["prompt_tokens_details"] = ["cached_tokens": JSONValue(cachedTokens)]
         let reasoningTokens = ended.compactMap(\.reasoningTokens)
         if !reasoningTokens.isEmpty {
             usage["completion_tokens_details"] = ["reasoning_tokens": JSONValue(reasoningTokens.reduce(0, +))]

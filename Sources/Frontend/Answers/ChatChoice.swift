@@ -52,9 +52,11 @@ package struct ChatChoice: Choice {
     package static let idPrefix = "chatcmpl-"
     package static let object = "chat.completion"
     package static let chunkObject = "chat.completion.chunk"
+    package static let sharesPrompt = true
     package static let opening: JSONValue? = ["delta": ["role": "assistant", "content": ""], "logprobs": nil]
 
     private let harmony: HarmonyEncoding
+    private let rules: StopRules
     private let isScored: Bool
     private var parser: ChatReplyParser
     private var text: GuardedText
@@ -63,16 +65,18 @@ package struct ChatChoice: Choice {
     /// the content of a message that has no other.
     private var fragments: [ScoredToken] = []
     package private(set) var finishReason: String?
+    package private(set) var stopReason: StopReason?
     package private(set) var completionTokens = 0
     private var reasoningCount = 0
     package var reasoningTokens: Int? { reasoningCount }
 
     /// - Parameter isScored: Whether log-probabilities are reported.
-    package init(harmony: HarmonyEncoding, stops: [String], isScored: Bool) {
+    package init(harmony: HarmonyEncoding, rules: StopRules, isScored: Bool) {
         self.harmony = harmony
+        self.rules = rules
         self.isScored = isScored
         parser = ChatReplyParser(encoding: harmony)
-        text = GuardedText(stops: stops)
+        text = GuardedText(stops: rules.strings)
     }
 
     package mutating func take(_ event: GenerationEvent) -> Delta {
@@ -82,23 +86,37 @@ package struct ChatChoice: Choice {
         case .prompt: break
         case .token(let token):
             completionTokens += 1
-            if !harmony.endsMessage(token.id) { fragments.append(token) }
-            let events = parser.process(token.id)
-            take(events, into: &delta)
-            if !events.isEmpty || !(parser.isReadingHeader || isFragment(token.id)) { fragments = [] }
-            if text.isStopped { finishReason = "stop" }
+            take(token, into: &delta)
         case .finished(let reason):
             take(parser.finish(), into: &delta)
             add(text.finish(), to: &delta)
             finishReason = endReason(of: reason)
+            noteStop()
         }
         return delta
     }
 
+    private mutating func take(_ token: ScoredToken, into delta: inout Delta) {
+        let endsMessage = harmony.endsMessage(token.id)
+        if rules.tokens.contains(token.id) {
+            stopReason = .token(token.id)
+            guard endsMessage else { return }
+        }
+        if !endsMessage { fragments.append(token) }
+        let events = parser.process(token.id)
+        take(events, into: &delta)
+        if !events.isEmpty || !(parser.isReadingHeader || isFragment(token.id)) { fragments = [] }
+        noteStop()
+    }
+
+    private mutating func noteStop() {
+        guard let match = text.match else { return }
+        (finishReason, stopReason) = ("stop", .text(match))
+    }
+
     private func endReason(of reason: FinishReason) -> String {
-        if text.isStopped { return "stop" }
         if reason == .length { return "length" }
-        return callCount > 0 ? "tool_calls" : "stop"
+        return callCount > 0 && stopReason == nil ? "tool_calls" : "stop"
     }
 
     private mutating func take(_ events: [ChatReplyEvent], into delta: inout Delta) {
@@ -111,7 +129,8 @@ package struct ChatChoice: Choice {
         case .reasoning(let text): delta.reasoning += text
         case .content(let text):
             for token in fragments.dropLast() { add(self.text.append("", token: token), to: &delta) }
-            add(self.text.append(text, token: fragments.last), to: &delta)
+            let mayStop = completionTokens > rules.minTokens
+            add(self.text.append(text, token: fragments.last, mayStop: mayStop), to: &delta)
             fragments = []
         case .toolCall(let name):
             callCount += 1

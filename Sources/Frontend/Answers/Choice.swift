@@ -13,10 +13,15 @@ package protocol Choice: Sendable {
     /// The `object` of a chunk of a stream.
     static var chunkObject: String { get }
 
+    /// Whether all choices have one prompt, so that its scores belong to the answer and not to each choice.
+    static var sharesPrompt: Bool { get }
+
     /// Takes the next event.
     mutating func take(_ event: GenerationEvent) -> Delta
     /// `stop`, `length` or `tool_calls`; nil until nothing more will come.
     var finishReason: String? { get }
+    /// The stop string or token that was asked for and ended the choice; nil where it ended otherwise.
+    var stopReason: StopReason? { get }
     var completionTokens: Int { get }
     /// How many of them were spent on reasoning; nil where there is no such distinction.
     var reasoningTokens: Int? { get }

@@ -23,36 +23,39 @@ struct CompletionChoice: Choice {
     static let idPrefix = "cmpl-"
     static let object = "text_completion"
     static let chunkObject = "text_completion"
+    static let sharesPrompt = false
     static let opening: JSONValue? = nil
 
     private let tokenizer: Tokenizer
-    private let stopTokens: Set<Int32>
-    private let stops: [String]
-    private let isScored: Bool
+    private let endTokens: Set<Int32>
+    private let rules: StopRules
+    private let logprobs: Int?
     private var echoedPrompt: [Int32]
     private var detokenizer: IncrementalDetokenizer
     private var text: GuardedText
     private(set) var finishReason: String?
+    private(set) var stopReason: StopReason?
     private(set) var completionTokens = 0
     var reasoningTokens: Int? { nil }
 
     /// - Parameters:
+    ///   - endTokens: Tokens that end the text and are no part of it, beside those of the rules.
     ///   - echoedPrompt: What the text begins with; empty for nothing.
-    ///   - isScored: Whether log-probabilities are reported.
+    ///   - logprobs: How many alternatives are reported for each token; nil: no log-probabilities.
     init(
-        tokenizer: Tokenizer, stopTokens: Set<Int32>, stops: [String], echoedPrompt: [Int32], isScored: Bool
+        tokenizer: Tokenizer, endTokens: Set<Int32>, rules: StopRules, echoedPrompt: [Int32], logprobs: Int?
     ) {
         self.tokenizer = tokenizer
-        self.stopTokens = stopTokens
-        self.stops = stops
-        self.isScored = isScored
+        self.endTokens = endTokens
+        self.rules = rules
+        self.logprobs = logprobs
         self.echoedPrompt = echoedPrompt
         detokenizer = IncrementalDetokenizer(tokenizer: tokenizer)
-        text = GuardedText(stops: stops)
+        text = GuardedText(stops: rules.strings)
     }
 
     mutating func take(_ event: GenerationEvent) -> Delta {
-        var delta = Delta(logprobs: isScored ? CompletionLogprobs() : nil)
+        var delta = Delta(logprobs: logprobs.map { CompletionLogprobs(alternatives: $0) })
         if case .prompt(let scores) = event {
             echo(scores, into: &delta)
             return delta
@@ -62,15 +65,24 @@ struct CompletionChoice: Choice {
         case .prompt: break
         case .token(let token):
             completionTokens += 1
-            let ends = stopTokens.contains(token.id)
-            add(text.append(ends ? "" : detokenizer.append(token.id), token: token), to: &delta)
-            if text.isStopped { finishReason = "stop" }
+            if rules.tokens.contains(token.id) { stopReason = .token(token.id) }
+            let ends = stopReason != nil || endTokens.contains(token.id)
+            add(text.append(ends ? "" : detokenizer.append(token.id), token: token, mayStop: mayStop), to: &delta)
+            noteStop()
         case .finished(let reason):
-            add(text.append(detokenizer.finish(), token: nil), to: &delta)
+            add(text.append(detokenizer.finish(), token: nil, mayStop: mayStop), to: &delta)
             add(text.finish(), to: &delta)
-            finishReason = reason == .length && !text.isStopped ? "length" : "stop"
+            finishReason = reason == .length ? "length" : "stop"
+            noteStop()
         }
         return delta
+    }
+
+    private var mayStop: Bool { completionTokens > rules.minTokens }
+
+    private mutating func noteStop() {
+        guard let match = text.match else { return }
+        (finishReason, stopReason) = ("stop", .text(match))
     }
 
     /// The prompt, to which stop strings do not apply.
@@ -79,7 +91,7 @@ struct CompletionChoice: Choice {
         echoedPrompt = []
         var echoed = GuardedText(stops: [])
         for token in prompt { add(echoed.append(detokenizer.append(token.id), token: token), to: &delta) }
-        text = GuardedText(stops: stops, offset: delta.text.unicodeScalars.count)
+        text = GuardedText(stops: rules.strings, offset: delta.text.unicodeScalars.count)
     }
 
     private func add(_ piece: GuardedText.Piece, to delta: inout Delta) {
@@ -99,10 +111,14 @@ struct CompletionChoice: Choice {
 
 /// The `logprobs` of `/v1/completions`: columns with one entry per token.
 struct CompletionLogprobs: Sendable {
+    /// Of what is known, so many most likely tokens are reported.
+    let count: Int
     private(set) var tokens: [JSONValue] = []
     private var logprobs: [JSONValue] = []
     private var alternatives: [JSONValue] = []
     private var offsets: [JSONValue] = []
+
+    init(alternatives count: Int) { self.count = count }
 
     mutating func append(_ token: GuardedText.Token, _ tokenizer: Tokenizer) {
         let text = TokenText.lossless(token.scored.id, tokenizer)
@@ -116,7 +132,7 @@ struct CompletionLogprobs: Sendable {
         logprobs.append(TokenText.json(logprob: logprob))
         // The token itself is always among them. Two tokens may look the same: the more likely one is shown.
         var top = JSONObject()
-        for alternative in token.scored.top {
+        for alternative in token.scored.top.prefix(count) {
             let name = TokenText.lossless(alternative.id, tokenizer)
             if top[name] == nil { top[name] = TokenText.json(logprob: alternative.logprob) }
         }

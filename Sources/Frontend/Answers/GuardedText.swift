@@ -27,14 +27,15 @@ struct GuardedText: Sendable {
         released = offset
     }
 
-    /// Whether a stop string has ended the text.
-    var isStopped: Bool { stops.isStopped }
+    /// The stop string that has ended the text.
+    var match: String? { stops.match }
 
     /// Takes the text that became certain with a token. A token without text of its own goes with what follows it.
-    mutating func append(_ text: String, token: ScoredToken?) -> Piece {
+    /// - Parameter mayStop: Whether a stop string that is complete now counts.
+    mutating func append(_ text: String, token: ScoredToken?, mayStop: Bool = true) -> Piece {
         if let token { held.append(Token(scored: token, offset: received)) }
         received += text.unicodeScalars.count
-        return release(stops.append(text))
+        return release(stops.append(text, mayStop: mayStop))
     }
 
     /// The text has ended without a stop string.

@@ -25,14 +25,18 @@ package struct StopStrings: Sendable {
         mutating func advance(_ byte: UInt8) -> Bool {
             while matched > 0, pattern[matched] != byte { matched = failure[matched - 1] }
             if pattern[matched] == byte { matched += 1 }
-            return matched == pattern.count
+            guard matched == pattern.count else { return false }
+            matched = failure[matched - 1]
+            return true
         }
     }
 
     private var automata: [Automaton]
     private var held: [UInt8] = []
-    /// Whether a stop string has been seen. The text ends before it.
-    package private(set) var isStopped = false
+    /// The stop string that was seen. The text ends before it.
+    package private(set) var match: String?
+    /// Whether one was seen.
+    package var isStopped: Bool { match != nil }
 
     /// - Parameter stops: None may be empty.
     package init(_ stops: [String]) {
@@ -40,14 +44,19 @@ package struct StopStrings: Sendable {
     }
 
     /// Takes a piece, and returns the text that is certain to be no part of a stop string.
-    package mutating func append(_ piece: String) -> String {
+    /// - Parameter mayStop: Whether a stop string that is complete in this piece counts.
+    package mutating func append(_ piece: String, mayStop: Bool = true) -> String {
         guard !isStopped else { return "" }
         guard !automata.isEmpty else { return piece }
         for byte in piece.utf8 {
             held.append(byte)
+            var found: [UInt8]?
             for index in automata.indices where automata[index].advance(byte) {
-                isStopped = true
-                return take(held.count - automata[index].pattern.count)
+                found = found ?? automata[index].pattern
+            }
+            if let found, mayStop {
+                match = String(decoding: found, as: UTF8.self)
+                return take(held.count - found.count)
             }
         }
         return take(held.count - (automata.map(\.matched).max() ?? 0))

@@ -50,14 +50,16 @@ package final class HTTPExchange: Sendable {
 
     let method: String
     let path: String
+    private let key: String
     private let start: ContinuousClock.Instant
     private let connection: Connection
     private let state: Mutex<State>
 
-    init(connection: OpaquePointer, method: String, path: String) {
+    init(connection: OpaquePointer, method: String, path: String, key: String) {
         self.connection = Connection(handle: connection)
         self.method = method
         self.path = path
+        self.key = key
         start = .now
         state = Mutex(State(lastWrite: start))
     }
@@ -89,7 +91,7 @@ package final class HTTPExchange: Sendable {
             state.phase = .handling
             suspend(&state)
             let isTooLarge = state.received > limit
-            let request = HTTPRequest(method: method, path: path, body: state.body)
+            let request = HTTPRequest(method: method, path: path, key: key, body: state.body)
             state.body = []
             state.task = Task {
                 await answer(isTooLarge ? APIError.bodyTooLarge(limit: limit).response : handler(request))

@@ -3,11 +3,14 @@ package struct HTTPRequest: Sendable {
     package var method: String
     /// The path without the query, percent-decoded.
     package var path: String
+    /// The API key that came with it, which is not checked; empty where there was none.
+    package var key: String
     package var body: [UInt8]
 
-    package init(method: String, path: String, body: [UInt8] = []) {
+    package init(method: String, path: String, key: String = "", body: [UInt8] = []) {
         self.method = method
         self.path = path
+        self.key = key
         self.body = body
     }
 }

@@ -16,7 +16,7 @@ extension HTTPServer {
                 guard let pointer = request.pointee else {
                     let exchange = HTTPExchange(
                         connection: connection, method: method.map { String(cString: $0) } ?? "",
-                        path: url.map { String(cString: $0) } ?? "")
+                        path: url.map { String(cString: $0) } ?? "", key: HTTPServer.key(of: connection))
                     request.pointee = Unmanaged.passRetained(exchange).toOpaque()
                     return server.begin(exchange, on: connection)
                 }
@@ -91,6 +91,17 @@ extension HTTPServer {
             })
         if response == nil { context.release() }
         return response
+    }
+
+    /// The API key in any of the places where OpenAI's, Azure's and Anthropic's clients put it.
+    private static func key(of connection: OpaquePointer) -> String {
+        let scheme = "bearer "
+        if let authorization = header("Authorization", of: connection),
+            authorization.prefix(scheme.count).lowercased() == scheme
+        {
+            return authorization.dropFirst(scheme.count).trimmingCharacters(in: .whitespaces)
+        }
+        return header("api-key", of: connection) ?? header("x-api-key", of: connection) ?? ""
     }
 
     private static func header(_ name: String, of connection: OpaquePointer) -> String? {

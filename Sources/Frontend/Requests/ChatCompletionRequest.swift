@@ -5,7 +5,7 @@ import JSON
 package struct ChatCompletionRequest: Sendable {
     /// What the prompt is made of.
     package var prompt: ChatPromptFields
-    package var sampling: SamplingFields
+    package var generation: GenerationFields
     /// Nil: as many tokens as the context allows.
     package var maxTokens: Int?
     /// The number of alternatives to report for each token; nil: no log-probabilities.
@@ -16,18 +16,20 @@ package struct ChatCompletionRequest: Sendable {
         var reader = try ObjectReader(body: body)
         try model.check(&reader)
         prompt = try ChatPromptFields(&reader)
-        sampling = try SamplingFields(&reader)
-        maxTokens = try Self.maxTokens(&reader)
+        generation = try GenerationFields(&reader, model: model)
+        maxTokens = try maxTokens(&reader)
         topLogprobs = try Self.topLogprobs(&reader)
         reader.ignore("store", "metadata", "service_tier", "parallel_tool_calls", "prediction")
         try Self.refuseUnsupported(&reader)
         try reader.end()
     }
 
-    private static func maxTokens(_ reader: inout ObjectReader) throws -> Int? {
+    private func maxTokens(_ reader: inout ObjectReader) throws -> Int? {
         let old = try reader.field("max_tokens").map { try $0.integer(in: 1...Int.max) }
+        try generation.checkMinTokens(maxTokens: old, field: "max_tokens")
         guard let field = reader.field("max_completion_tokens") else { return old }
         let limit = try field.integer(in: 1...Int.max)
+        try generation.checkMinTokens(maxTokens: limit, field: field.path)
         guard old == nil || old == limit else {
             throw field.invalid("it contradicts the older 'max_tokens'; give one of them", code: "invalid_value")
         }

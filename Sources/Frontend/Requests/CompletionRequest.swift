@@ -9,7 +9,7 @@ package struct CompletionRequest: Sendable {
 
     /// At least one.
     package var prompts: [Prompt]
-    package var sampling: SamplingFields
+    package var generation: GenerationFields
     package var maxTokens = 16
     /// Whether the answer begins with the prompt.
     package var echo = false
@@ -22,7 +22,7 @@ package struct CompletionRequest: Sendable {
         try model.check(&reader)
         let promptField = try reader.required("prompt")
         prompts = try Self.prompts(promptField, model: model)
-        sampling = try SamplingFields(&reader)
+        generation = try GenerationFields(&reader, model: model)
         if let field = reader.field("echo") { echo = try field.bool() }
         if let field = reader.field("logprobs") { logprobs = try field.integer(in: 0...20) }
         if let field = reader.field("max_tokens") {
@@ -31,12 +31,13 @@ package struct CompletionRequest: Sendable {
                 throw field.invalid("0 is only allowed when 'echo' is true", code: "invalid_value")
             }
         }
-        guard prompts.count * sampling.choices <= SamplingFields.maximumChoices else {
+        try generation.checkMinTokens(maxTokens: maxTokens, field: "max_tokens")
+        guard prompts.count * generation.choices <= GenerationFields.maximumChoices else {
             throw promptField.invalid(
-                "\(prompts.count) prompts times n are more than \(SamplingFields.maximumChoices) choices",
+                "\(prompts.count) prompts times n are more than \(GenerationFields.maximumChoices) choices",
                 code: "invalid_value")
         }
-        try reader.refuse("best_of", unless: 1, JSONValue(sampling.choices))
+        try reader.refuse("best_of", unless: 1, JSONValue(generation.choices))
         try reader.refuse("suffix", unless: "")
         try reader.refuse("add_special_tokens", unless: true)
         try reader.refuse("skip_special_tokens", unless: false)

@@ -195,6 +195,13 @@ typedef struct {
     /// max(x) (+0 if it is a zero), and Σ exp(x - max) in sixteen partial sums. count >= 1.
     void (*max_and_sum_exp)(const float *x, size_t count, float *max, float *sum);
 
+    /// out[i] = exp((x[i] - max) / temperature), and their sum in sixteen partial sums. temperature > 0.
+    void (*exp_weights)(const float *x, size_t count, float max, float temperature, float *out, float *sum);
+
+    /// weights[i] = x[i] >= least && weights[i] >= floor ? weights[i] : 0, and their sum in sixteen partial sums.
+    void (*keep_weights)(
+        const float *x, size_t count, float least, float floor, float *weights, float *sum);
+
     /// Decodes `count` MXFP4 blocks (16 bytes and one scale each) to float32; bit-exact with transformers'
     /// convert_moe_packed_tensors. Scale 255 counts as 2^128.
     void (*dequantize_mxfp4)(const uint8_t *blocks, const uint8_t *scales, size_t count, float *out);

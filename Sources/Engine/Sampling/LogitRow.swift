@@ -24,7 +24,7 @@ package struct LogitRow {
     /// Σ exp(logit - maximum), at least about 1.
     let mass: Double
 
-    /// Nil where a logit is NaN or infinite, or there is none.
+    /// Nil where a logit is NaN or infinite, or there is none that is a number; minus infinity is a token ruled out.
     package init?(_ logits: UnsafeBufferPointer<Float>, kernels: Kernels) {
         guard let base = logits.baseAddress else { return nil }
         var sums: [Block] = []
@@ -34,10 +34,11 @@ package struct LogitRow {
             var maximum: Float = 0
             var sum: Float = 0
             kernels.pointee.max_and_sum_exp(base + start, end - start, &maximum, &sum)
-            guard maximum.isFinite, sum.isFinite else { return nil }
+            if maximum == -.infinity, logits[start..<end].allSatisfy({ $0 == -.infinity }) { sum = 0 }
+            guard maximum < .infinity, sum.isFinite else { return nil }
             sums.append(Block(ids: start..<end, maximum: maximum, mass: Double(sum)))
         }
-        guard let maximum = sums.lazy.map(\.maximum).max() else { return nil }
+        guard let maximum = sums.lazy.map(\.maximum).max(), maximum.isFinite else { return nil }
         var mass = 0.0
         for index in sums.indices {
             sums[index].mass *= Double(shoal_exp(sums[index].maximum - maximum))
@@ -80,10 +81,23 @@ package struct LogitRow {
         }
     }
 
-    /// `id` with its log-probability and those of the `count` most likely tokens; without any where `count` is nil.
+    /// The place of `id` among all tokens in descending order of probability, ties by ascending id: 1 for the most
+    /// likely.
+    package func rank(of id: Int32) -> Int {
+        let logit = logits[Int(id)]
+        var rank = 1
+        for block in blocks where block.maximum >= logit {
+            // Without branches, which no processor can foresee where all are about as likely.
+            for other in block.ids { rank += logits[other] > logit ? 1 : 0 }
+            for other in block.ids where other < id { rank += logits[other] == logit ? 1 : 0 }
+        }
+        return rank
+    }
+
+    /// `id` with its log-probability, its rank, and the `count` most likely tokens; without any where `count` is nil.
     package func scored(_ id: Int32, top count: Int?) -> ScoredToken {
         guard let count else { return ScoredToken(id: id) }
-        return ScoredToken(id: id, logprob: logprob(of: id), top: top(count))
+        return ScoredToken(id: id, logprob: logprob(of: id), rank: rank(of: id), top: top(count))
     }
 }
 
