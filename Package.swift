@@ -27,7 +27,8 @@ let package = Package(
         .executableTarget(
             name: "shoal",
             dependencies: [
-                "Frontend", "Engine", "Harmony", "Tokenization", "Cluster", "Transformer", "Checkpoints", "JSON",
+                "Frontend", "Engine", "Harmony", "Tokenization", "Cluster", "Transformer", "Checkpoints",
+                "LoadGenerator", "JSON",
             ],
             swiftSettings: swiftSettings),
 
@@ -38,6 +39,7 @@ let package = Package(
         library("Cluster", ["Transformer", "Checkpoints", "ClusterProtocol", "CZeroMQ", "Kernels"]),
         library("Transformer", ["Checkpoints", "Kernels"]),
         library("Checkpoints", ["JSON", "CNettle"]),
+        library("LoadGenerator", ["JSON", "CEpoll"]),
         library("JSON", []),
         .target(name: "Kernels", linkerSettings: [.linkedLibrary("m")]),
         .target(
@@ -45,6 +47,7 @@ let package = Package(
             // A module map links for Swift only; the generated code is C.
             linkerSettings: [.linkedLibrary("protobuf-c")]),
 
+        .systemLibrary(name: "CEpoll"),
         .systemLibrary(name: "CZeroMQ", providers: [.apt(["libzmq3-dev"])]),
         .systemLibrary(name: "CProtobufC", providers: [.apt(["libprotobuf-c-dev"])]),
         .systemLibrary(name: "CMicroHTTPD", providers: [.apt(["libmicrohttpd-dev"])]),
@@ -60,6 +63,7 @@ let package = Package(
         tests(of: "Transformer", ["Checkpoints", "Kernels", "JSON"]),
         tests(of: "Engine", ["Transformer", "Checkpoints", "JSON"]),
         tests(of: "Cluster", ["Transformer", "Checkpoints", "Kernels", "ClusterProtocol", "CZeroMQ"]),
+        tests(of: "LoadGenerator", ["JSON"]),
         tests(of: "Frontend", ["Engine", "Harmony", "Tokenization", "Transformer", "Checkpoints", "JSON"]),
     ],
     swiftLanguageModes: [.v6],

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from processes import SHOAL, cluster, shoal
 
-COMMANDS = ["up", "serve", "worker", "generate", "score", "inspect", "synthesize", "status"]
+COMMANDS = ["up", "serve", "worker", "generate", "score", "inspect", "synthesize", "status", "bench"]
 
 
 def test_help_lists_every_command():
