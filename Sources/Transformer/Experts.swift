@@ -46,8 +46,8 @@ public struct ExpertAssignment: Sendable, Equatable, BitwiseCopyable {
     }
 }
 
-/// The rows of one layer on their way to the experts, and the place for what comes back. The memory is the caller's
-/// and valid only during the call. Row, expert and slot indices are within bounds: whoever builds a batch from a
+/// The rows of one layer on their way to the experts, and the place for what comes back. The memory is the caller's: it
+/// is valid until the batch is finished, something throws, or a step begins. Row, expert and slot indices are within bounds: whoever builds a batch from a
 /// message checks them first.
 public struct ExpertBatch {
     /// The layer, from 0.
@@ -79,11 +79,37 @@ public struct ExpertBatch {
 
 /// The one seam to the experts. An expert is a pure function of (layer, expert, row): where it runs cannot be told
 /// from what comes back.
+///
+/// A batch is started, and finished later, so that the caller can work while others compute. Batches are finished in the
+/// order in which they were started; a forward pass has at most two under way. An executor touches a batch's memory only
+/// within calls of these methods. When one of them throws, nothing is under way any more.
 public protocol ExpertExecutor: AnyObject {
-    /// Called once before the layers of a forward pass: the moment at which a new placement may take effect.
+    /// Names the placement by which other processes compute experts, since the step began; nil while this process
+    /// computes all of them itself, and so gains nothing from two batches under way.
+    var remotePlacement: UInt64? { get }
+
+    /// Called once before the layers of a forward pass: the moment at which a new placement may take effect. What a
+    /// pass that failed left under way is forgotten.
     func beginStep() throws
 
-    /// Writes the output of every assignment (down bias included, routing weight not) to its slot.
+    /// Begins to compute a batch.
+    /// - Throws: when some expert cannot be computed anywhere.
+    func start(_ batch: ExpertBatch) throws
+
+    /// Returns when every assignment of the batch that was started longest ago has its output (down bias included,
+    /// routing weight not) in its slot. Does nothing when none is under way.
     /// - Throws: when some expert cannot be computed anywhere; then no slot may be relied upon.
-    func run(_ batch: ExpertBatch) throws
+    func finish() throws
+}
+
+extension ExpertExecutor {
+    /// Nothing is computed elsewhere.
+    public var remotePlacement: UInt64? { nil }
+
+    /// Starts a batch and finishes it, while no other is under way.
+    /// - Throws: what either throws.
+    public func run(_ batch: ExpertBatch) throws {
+        try start(batch)
+        try finish()
+    }
 }

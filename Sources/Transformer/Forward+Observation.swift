@@ -34,30 +34,31 @@ extension Transformer {
     }
 
     /// What attention read and gave: queries, keys and values apart, the heads' results, the projection of those.
-    func observeAttention(_ layer: Int, rows: Int) {
+    func observeAttention(_ layer: Int, _ batch: MicroBatch) {
         guard let observer else { return }
+        let rows = batch.rows.count
         let (width, dimension) = (layers[layer].attention.queryKeyValue.outputs, config.headDimension)
         let (queries, keys) = (config.headCount * dimension, config.keyValueHeadCount * dimension)
         for (observation, offset, count) in [
             (Observation.query, 0, queries), (.key, queries, keys), (.value, queries + keys, keys),
         ] {
             let values = (0..<rows).flatMap {
-                UnsafeBufferPointer(start: scratch.projected.base + $0 * width + offset, count: count)
+                UnsafeBufferPointer(start: batch.projected.base + $0 * width + offset, count: count)
             }
             values.withUnsafeBufferPointer { observer.observe(observation, layer: layer, values: $0, rows: rows) }
         }
-        observe(.attentionHeads, layer: layer, scratch.attended.values, rows: rows)
-        observe(.attentionOutput, layer: layer, floats(scratch.blockOutput, rows * config.hiddenSize), rows: rows)
+        observe(.attentionHeads, layer: layer, batch.attended.values, rows: rows)
+        observe(.attentionOutput, layer: layer, floats(batch.blockOutput, rows * config.hiddenSize), rows: rows)
     }
 
     /// What the router chose, and the weighted sum of the chosen experts.
-    func observeExperts(_ layer: Int, rows: Int) {
+    func observeExperts(_ layer: Int, _ batch: MicroBatch) {
         guard let observer else { return }
-        let topK = config.expertsPerToken
-        observe(.routerLogits, layer: layer, floats(scratch.routerLogits, rows * config.expertCount), rows: rows)
-        observe(.routingWeights, layer: layer, floats(scratch.routingWeights, rows * topK), rows: rows)
+        let (topK, rows) = (config.expertsPerToken, batch.rows.count)
+        observe(.routerLogits, layer: layer, floats(batch.routerLogits, rows * config.expertCount), rows: rows)
+        observe(.routingWeights, layer: layer, floats(batch.routingWeights, rows * topK), rows: rows)
         observer.observe(
-            experts: UnsafeBufferPointer(start: scratch.chosen.base, count: rows * topK), layer: layer, rows: rows)
+            experts: UnsafeBufferPointer(start: batch.chosen.base, count: rows * topK), layer: layer, rows: rows)
     }
 
     private func floats(_ scratch: Scratch<Float>, _ count: Int) -> UnsafeBufferPointer<Float> {

@@ -4,7 +4,10 @@ import Kernels
 extension Transformer {
     /// One forward pass over all segments together. Calls `body` with the logits [selected positions][vocabularySize],
     /// segment by segment; the memory is valid during the call. What a token's row becomes depends on nothing but the
-    /// tokens before it in its own sequence: not on the batch, the threads or the executor.
+    /// tokens before it in its own sequence: not on the batch, how it is divided, the threads or the executor.
+    ///
+    /// Where experts are computed elsewhere the rows may go in two micro-batches, so that one attends while the other is
+    /// at the experts. In each layer the first goes before the second, whose rows may see the keys of the first.
     ///
     /// It writes the segments' own positions in their pages and nothing else: when it throws, it can be repeated.
     /// - Throws: ``ModelError`` for a segment whose pages do not cover what it reads and writes; what `experts` or `body`
@@ -14,40 +17,67 @@ extension Transformer {
         _ body: (_ logits: UnsafeMutableBufferPointer<Float>) throws -> Result
     ) throws -> Result {
         for segment in segments { try segment.check(config) }
-        let rows = scratch.rows(of: segments)
-        scratch.resize(rows: rows.count, config, format)
         try experts.beginStep()
+        let plan = divide(segments, experts)
+        defer { for batch in bothMicroBatches { batch.end() } }
+        let start = ContinuousClock.now
 
-        embed(segments)
-        rotate(rows)
-        for layer in layers {
-            attend(rows, layer)
-            try runExperts(rows, layer, experts)
+        for batch in microBatches {
+            embed(batch)
+            rotate(batch)
         }
+        for layer in layers {
+            for batch in microBatches {
+                try collect(batch, experts)
+                attend(batch, layer)
+                try dispatch(batch, layer, experts)
+            }
+        }
+        for batch in microBatches { try collect(batch, experts) }
+        if let plan { overlap.record(plan, duration: start.duration(to: .now)) }
         selectLogits(segments)
         return try body(
-            UnsafeMutableBufferPointer(
-                start: scratch.logits.base, count: scratch.selected.rows * config.vocabularySize))
+            UnsafeMutableBufferPointer(start: logits.base, count: selected.rows * config.vocabularySize))
+    }
+
+    /// Fills the micro-batches. Returns what the policy decided where it was asked: with experts in this process there
+    /// is nothing to gain, and an observer sees whole batches.
+    private func divide(_ segments: [Segment], _ experts: any ExpertExecutor) -> OverlapPolicy.Plan? {
+        let rows = rows(of: segments)
+        let tokens = segments.flatMap(\.tokens)
+        var (plan, firstRows) = (OverlapPolicy.Plan?.none, rows.count)
+        if rows.count > 1, observer == nil {
+            if let firstMicroBatch {
+                firstRows = firstMicroBatch(rows.count)
+            } else if let placement = experts.remotePlacement {
+                plan = overlap.plan(rows: rows.count, isDecode: rows.count == segments.count, placement: placement)
+                if plan?.isSplit == true { firstRows = (rows.count + 1) / 2 }
+            }
+        }
+        microBatches = bothMicroBatches.prefix(firstRows < rows.count ? 2 : 1)
+        bothMicroBatches[0].begin(rows[..<firstRows], tokens[..<firstRows], config, format)
+        bothMicroBatches[1].begin(rows[firstRows...], tokens[firstRows...], config, format)
+        return plan
     }
 
     private var format: ExpertRowFormat { ExpertRowFormat(precision: precision, hiddenSize: config.hiddenSize) }
 
     /// hidden = embedding[token]
-    private func embed(_ segments: [Segment]) {
-        for (row, token) in segments.lazy.flatMap(\.tokens).enumerated() {
+    private func embed(_ batch: MicroBatch) {
+        for (row, token) in batch.tokens.enumerated() {
             kernels.pointee.bf16_to_f32(
-                embedding + Int(token) * config.hiddenSize, config.hiddenSize, scratch.hidden.row(row))
+                embedding + Int(token) * config.hiddenSize, config.hiddenSize, batch.hidden.row(row))
         }
-        observe(.embedding, layer: 0, scratch.hidden.values, rows: scratch.hidden.rows)
+        observe(.embedding, layer: 0, batch.hidden.values, rows: batch.rows.count)
     }
 
     /// The cosines and sines of every row's position, for all layers.
-    private func rotate(_ rows: [Row]) {
+    private func rotate(_ batch: MicroBatch) {
         let half = config.headDimension / 2
-        pool.run(rows.count) { row in
+        pool.run(batch.rows.count) { row in
             rotary.write(
-                position: rows[row].position, cosines: scratch.cosines.base + row * half,
-                sines: scratch.sines.base + row * half)
+                position: batch.rows[row].position, cosines: batch.cosines.base + row * half,
+                sines: batch.sines.base + row * half)
         }
     }
 
@@ -62,60 +92,70 @@ extension Transformer {
     }
 
     /// hidden += output(attention(RMSNorm(hidden)))
-    private func attend(_ rows: [Row], _ layer: Layer) {
+    private func attend(_ batch: MicroBatch, _ layer: Layer) {
+        let rows = batch.rows
         let (attention, index) = (layer.attention, layer.attention.layer)
-        normalize(scratch.hidden, layer.inputNorm, into: scratch.normed, attention.queryKeyValue.form)
-        observe(.attentionInput, layer: index, scratch.normed.values, rows: rows.count)
+        normalize(batch.hidden, layer.inputNorm, into: batch.normed, attention.queryKeyValue.form)
+        observe(.attentionInput, layer: index, batch.normed.values, rows: rows.count)
 
-        attention.queryKeyValue.apply(to: scratch.normed, into: scratch.projected.base, kernels, pool)
+        attention.queryKeyValue.apply(to: batch.normed, into: batch.projected.base, kernels, pool)
         attention.rotateAndStore(
-            rows, projected: scratch.projected.base, cosines: scratch.cosines.base, sines: scratch.sines.base, config,
+            rows, projected: batch.projected.base, cosines: batch.cosines.base, sines: batch.sines.base, config,
             kernels, pool)
         attention.attend(
-            rows, projected: scratch.projected.base, attended: scratch.attended, scratch: scratch.scores, config,
+            rows, projected: batch.projected.base, attended: batch.attended, scratch: batch.scores, config,
             kernels, pool, seen: probabilityObserver(index))
-        pool.run(rows.count) { scratch.attended.convert(row: $0, to: attention.output.form, kernels) }
-        attention.output.apply(to: scratch.attended, into: scratch.blockOutput.base, kernels, pool)
-        observeAttention(index, rows: rows.count)
+        pool.run(rows.count) { batch.attended.convert(row: $0, to: attention.output.form, kernels) }
+        attention.output.apply(to: batch.attended, into: batch.blockOutput.base, kernels, pool)
+        observeAttention(index, batch)
 
         pool.run(rows.count) { row in
             var one: Float = 1
             kernels.pointee.combine_f32(
-                scratch.hidden.row(row), scratch.blockOutput.base + row * config.hiddenSize, &one, 1,
-                config.hiddenSize, scratch.hidden.row(row))
+                batch.hidden.row(row), batch.blockOutput.base + row * config.hiddenSize, &one, 1,
+                config.hiddenSize, batch.hidden.row(row))
         }
     }
 
-    /// hidden += Σ routing weight · expert(RMSNorm(hidden)), in rank order
-    private func runExperts(_ rows: [Row], _ layer: Layer, _ experts: any ExpertExecutor) throws {
-        let (index, topK, format) = (layer.attention.layer, config.expertsPerToken, format)
-        normalize(scratch.hidden, layer.postAttentionNorm, into: scratch.normed, precision == .int8 ? .int8 : .float32)
-        observe(.expertInput, layer: index, scratch.normed.values, rows: rows.count)
+    /// Chooses the experts of RMSNorm(hidden), and sends the rows on their way to them.
+    private func dispatch(_ batch: MicroBatch, _ layer: Layer, _ experts: any ExpertExecutor) throws {
+        let (index, topK, rows) = (layer.attention.layer, config.expertsPerToken, batch.rows.count)
+        normalize(batch.hidden, layer.postAttentionNorm, into: batch.normed, precision == .int8 ? .int8 : .float32)
+        observe(.expertInput, layer: index, batch.normed.values, rows: rows)
 
-        layer.router.linear.apply(to: scratch.normed, into: scratch.routerLogits.base, kernels, pool)
-        for row in 0..<rows.count {
+        layer.router.linear.apply(to: batch.normed, into: batch.routerLogits.base, kernels, pool)
+        for row in 0..<rows {
             layer.router.choose(
-                logits: scratch.routerLogits.base + row * config.expertCount, experts: scratch.chosen.base + row * topK,
-                weights: scratch.routingWeights.base + row * topK)
+                logits: batch.routerLogits.base + row * config.expertCount, experts: batch.chosen.base + row * topK,
+                weights: batch.routingWeights.base + row * topK)
         }
-        for slot in 0..<rows.count * topK {
-            scratch.assignments.base[slot] = ExpertAssignment(
-                row: Int32(slot / topK), expert: scratch.chosen.base[slot], slot: Int32(slot))
+        for slot in 0..<rows * topK {
+            batch.assignments.base[slot] = ExpertAssignment(
+                row: Int32(slot / topK), expert: batch.chosen.base[slot], slot: Int32(slot))
         }
-        try experts.run(
+        try experts.start(
             ExpertBatch(
-                layer: index, rowCount: rows.count,
+                layer: index, rowCount: rows,
                 values: precision == .int8
-                    ? UnsafeRawPointer(scratch.normed.int8Row(0)) : UnsafeRawPointer(scratch.normed.row(0)),
-                scales: scratch.normed.scalesRow(0),
-                assignments: UnsafeBufferPointer(start: scratch.assignments.base, count: rows.count * topK),
-                outputs: scratch.expertOutputs.base))
-        observeExperts(index, rows: rows.count)
+                    ? UnsafeRawPointer(batch.normed.int8Row(0)) : UnsafeRawPointer(batch.normed.row(0)),
+                scales: batch.normed.scalesRow(0),
+                assignments: UnsafeBufferPointer(start: batch.assignments.base, count: rows * topK),
+                outputs: batch.expertOutputs.base))
+        batch.dispatchedLayer = index
+    }
 
-        pool.run(rows.count) { row in
-            let hidden = scratch.hidden.row(row)
-            let weights = scratch.routingWeights.base + row * topK
-            let outputs = UnsafeRawPointer(scratch.expertOutputs.base) + row * topK * format.outputBytes
+    /// hidden += Σ routing weight · expert(RMSNorm(hidden)), in rank order, once the experts have been at it.
+    private func collect(_ batch: MicroBatch, _ experts: any ExpertExecutor) throws {
+        guard let index = batch.dispatchedLayer else { return }
+        batch.dispatchedLayer = nil
+        try experts.finish()
+        observeExperts(index, batch)
+
+        let (topK, format) = (config.expertsPerToken, format)
+        pool.run(batch.rows.count) { row in
+            let hidden = batch.hidden.row(row)
+            let weights = batch.routingWeights.base + row * topK
+            let outputs = UnsafeRawPointer(batch.expertOutputs.base) + row * topK * format.outputBytes
             switch precision {
             case .int8:
                 kernels.pointee.combine_bf16(
@@ -125,7 +165,7 @@ extension Transformer {
                     hidden, outputs.assumingMemoryBound(to: Float.self), weights, topK, config.hiddenSize, hidden)
             }
         }
-        observe(.hidden, layer: index, scratch.hidden.values, rows: rows.count)
+        observe(.hidden, layer: index, batch.hidden.values, rows: batch.rows.count)
     }
 
     /// logits = outputHead(RMSNorm(hidden)) of the selected rows alone
@@ -141,13 +181,15 @@ extension Transformer {
             }
             first = end
         }
-        scratch.selected.resize(rows: wanted.count)
+        selected.resize(rows: wanted.count)
+        let firstRows = bothMicroBatches[0].rows.count
         for (index, row) in wanted.enumerated() {
-            scratch.selected.row(index).update(from: scratch.hidden.row(row), count: config.hiddenSize)
+            let (batch, rowWithin) = row < firstRows ? (0, row) : (1, row - firstRows)
+            selected.row(index).update(from: bothMicroBatches[batch].hidden.row(rowWithin), count: config.hiddenSize)
         }
-        normalize(scratch.selected, finalNorm, into: scratch.selected, outputHead.form)
-        observe(.finalNorm, layer: 0, scratch.selected.values, rows: wanted.count)
-        scratch.logits.reserve(wanted.count * config.vocabularySize)
-        if !wanted.isEmpty { outputHead.apply(to: scratch.selected, into: scratch.logits.base, kernels, pool) }
+        normalize(selected, finalNorm, into: selected, outputHead.form)
+        observe(.finalNorm, layer: 0, selected.values, rows: wanted.count)
+        logits.reserve(wanted.count * config.vocabularySize)
+        if !wanted.isEmpty { outputHead.apply(to: selected, into: logits.base, kernels, pool) }
     }
 }

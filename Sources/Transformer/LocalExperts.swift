@@ -51,8 +51,11 @@ public final class LocalExperts: ExpertExecutor {
     /// Nothing changes between steps.
     public func beginStep() {}
 
+    /// Nothing is left to do: ``start(_:)`` computes.
+    public func finish() {}
+
     /// Computes every assignment: rows grouped by expert, so that each weight is read once.
-    public func run(_ batch: ExpertBatch) {
+    public func start(_ batch: ExpertBatch) {
         group(batch)
         let count = batch.assignments.count
         let (hidden, intermediate) = (config.hiddenSize, config.intermediateSize)

@@ -54,7 +54,7 @@ struct Row {
     let position: Int
 }
 
-extension ForwardScratch {
+extension Transformer {
     /// The rows of a step. They are valid as long as the segments are, and until the next call: the page tables lie here.
     func rows(of segments: [Segment]) -> [Row] {
         pageTables.reserve(segments.reduce(0) { $0 + $1.pages.full.count + $1.pages.sliding.count })

@@ -33,7 +33,19 @@ public final class Transformer {
     let rotary: RotaryEmbedding
     package let kernels: Kernels
     let pool: ThreadPool
-    let scratch: ForwardScratch
+    /// A step's rows, and what they are computed in. ``microBatches`` are those of the two that this step has.
+    let bothMicroBatches: [MicroBatch]
+    var microBatches: ArraySlice<MicroBatch> = []
+    var overlap = OverlapPolicy()
+    /// How many of a step's rows go first, at least one and at most all, in place of what measuring would decide: for
+    /// tests and measurements.
+    package var firstMicroBatch: ((_ rows: Int) -> Int)?
+    /// The page tables of all segments of a step, one behind the other.
+    let pageTables = Scratch<UInt32>()
+    /// The rows whose logits are wanted: [selected][hidden].
+    let selected: Activations
+    /// [selected][vocabulary]
+    let logits = Scratch<Float>()
 
     /// Prepares the weights: in int8 precision, attention and output head are quantised, unless `denseWeights` keeps
     /// them. `threads` counts the caller's own; `progress` is told fractions from 0 to 1.
@@ -52,7 +64,8 @@ public final class Transformer {
         self.pool = pool
         kernels = try selectedKernels()
         rotary = RotaryEmbedding(config: config)
-        scratch = ForwardScratch(config: config)
+        bothMicroBatches = [MicroBatch(config: config), MicroBatch(config: config)]
+        selected = Activations(columns: config.hiddenSize)
         embedding = checkpoint.embedding.bf16Pointer
         finalNorm = checkpoint.finalNorm.bf16Pointer
         outputHead = Linear([(checkpoint.outputHead, nil)], weights: dense, pool: pool)

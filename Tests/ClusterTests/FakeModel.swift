@@ -21,7 +21,9 @@ final class FakeExperts: ExpertExecutor {
 
     func beginStep() {}
 
-    func run(_ batch: ExpertBatch) throws {
+    func finish() {}
+
+    func start(_ batch: ExpertBatch) throws {
         try before()
         for assignment in batch.assignments {
             var hash: UInt64 = 0xcbf2_9ce4_8422_2325

@@ -9,7 +9,8 @@ import Transformer
     /// Computes nothing.
     private final class NoExperts: ExpertExecutor {
         func beginStep() {}
-        func run(_ batch: ExpertBatch) {}
+        func start(_ batch: ExpertBatch) {}
+        func finish() {}
     }
 
     @Test(

@@ -37,8 +37,26 @@ import Transformer
                 #expect(try sane.run(coordinator.executor) == sane.run(alone))
             }
         }
+        try expectSameLogits(checkpoint, precision, coordinator.executor, alone)
         #expect(coordinator.status.workers.allSatisfy { $0.batches > 0 && $0.failures == 0 })
     }
+}
+
+/// A prompt in two micro-batches, and steps for which the policy decides.
+private func expectSameLogits(
+    _ checkpoint: Checkpoint, _ precision: Precision, _ cluster: ClusterExperts, _ alone: LocalExperts
+) throws {
+    let model = try Transformer(checkpoint: checkpoint, precision: precision, threads: 1)
+    func logits(_ experts: any ExpertExecutor) throws -> [UInt32] {
+        let caches = (0..<3).map { _ in model.makeCache() }
+        return try (0..<9).flatMap { step in
+            model.firstMicroBatch = step == 0 ? { $0 / 2 } : nil
+            let tokens = (0..<(step == 0 ? 40 : 1)).map { Int32($0 * 7 + step) }
+            let segments = caches.map { Segment(cache: $0, tokens: tokens, logits: .last) }
+            return try model.forward(segments, experts: experts) { $0.map(\.bitPattern) }
+        }
+    }
+    #expect(try logits(cluster) == logits(alone))
 }
 
 extension TestBatch {

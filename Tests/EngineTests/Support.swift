@@ -156,8 +156,10 @@ private final class GatedExperts: ExpertExecutor {
         experts.beginStep()
     }
 
-    func run(_ batch: ExpertBatch) throws {
+    func start(_ batch: ExpertBatch) throws {
         if batch.layer == 0 { gate.record(batch.rowCount) }
-        experts.run(batch)
+        experts.start(batch)
     }
+
+    func finish() { experts.finish() }
 }

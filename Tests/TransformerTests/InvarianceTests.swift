@@ -83,17 +83,41 @@ import Transformer
         }
     }
 
+    @Test("two micro-batches, cut anywhere: between sequences and within a chunk", arguments: cases)
+    private func microBatches(test: Case) throws {
+        let model = try Transformer(checkpoint: test.reference.checkpoint, precision: test.precision, threads: 2)
+        let experts = model.makeLocalExperts()
+        let sequences = (0..<4).map { Self.tokens(140 + $0, UInt64(30 + $0), test.reference) }
+        let alone = try sequences.map { try model.run($0) }
+        var generator = SeededGenerator(seed: 7)
+        model.firstMicroBatch = { Int.random(in: 1...$0, using: &generator) }
+        let caches = sequences.map { _ in model.makeCache() }
+        var together: [[Float]] = sequences.map { _ in [] }
+        // Chunks at first, then tokens one at a time.
+        for end in [60, 130] + Array(131...140) {
+            let segments = zip(caches, sequences).map { cache, tokens in
+                Segment(cache: cache, tokens: Array(tokens[cache.count..<min(end, tokens.count)]), logits: .all)
+            }
+            try model.forward(segments, experts: experts) { logits in
+                let count = logits.count / segments.count
+                for index in segments.indices { together[index] += logits[index * count..<(index + 1) * count] }
+            }
+        }
+        for (a, b) in zip(together, alone) { #expect(sameBytes(a, Array(b.prefix(a.count)))) }
+    }
+
     private final class Failing: ExpertExecutor {
         struct Unavailable: Error {}
         let experts: LocalExperts
         var runsUntilFailure = Int.max
         init(_ experts: LocalExperts) { self.experts = experts }
         func beginStep() {}
-        func run(_ batch: ExpertBatch) throws {
+        func start(_ batch: ExpertBatch) throws {
             if runsUntilFailure == 0 { throw Unavailable() }
             runsUntilFailure -= 1
-            experts.run(batch)
+            experts.start(batch)
         }
+        func finish() { experts.finish() }
     }
 
     @Test("a failing pass can be repeated, with other tokens too", arguments: cases)

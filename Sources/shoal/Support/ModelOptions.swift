@@ -48,8 +48,16 @@ struct ModelOptions {
     /// Prepares the weights, showing how far it has come.
     func makeTransformer(_ checkpoint: Checkpoint) throws -> Transformer {
         let progress = Progress("preparing weights")
-        return try Transformer(
+        let transformer = try Transformer(
             checkpoint: checkpoint, precision: precision, denseWeights: weights, threads: threads,
             progress: progress.show)
+        // For tests and measurements: the transformer itself chooses what is faster.
+        switch ProcessInfo.processInfo.environment["SHOAL_MICRO_BATCHES"] ?? "" {
+        case "": break
+        case "1": transformer.firstMicroBatch = { $0 }
+        case "2": transformer.firstMicroBatch = { ($0 + 1) / 2 }
+        case let value: throw UsageError("SHOAL_MICRO_BATCHES is '\(value)'; expected 1 or 2")
+        }
+        return transformer
     }
 }

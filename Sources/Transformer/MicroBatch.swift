@@ -1,7 +1,14 @@
 import Checkpoints
 
-/// The memory that one forward pass works in, kept from step to step.
-final class ForwardScratch {
+/// Rows that go through the layers together, and the memory they work in, kept from step to step. A step has one such
+/// batch, or two, so that one can be at the experts while the other attends.
+final class MicroBatch {
+    /// The rows and their tokens.
+    private(set) var rows: [Row] = []
+    private(set) var tokens: [Int32] = []
+    /// The layer whose experts have this batch; nil when none have.
+    var dispatchedLayer: Int?
+
     /// The residual stream: [rows][hidden].
     let hidden: Activations
     /// A normalised input: [rows][hidden].
@@ -12,8 +19,6 @@ final class ForwardScratch {
     let attended: Activations
     /// A block's output before it joins the residual stream: [rows][hidden].
     let blockOutput = Scratch<Float>()
-    /// The segments' page tables, one behind the other.
-    let pageTables = Scratch<UInt32>()
     /// Softmax numerators, a part for each thread.
     let scores = Scratch<Float>()
     /// [rows][headDimension / 2]
@@ -27,19 +32,18 @@ final class ForwardScratch {
     let assignments = Scratch<ExpertAssignment>()
     /// [rows][expertsPerToken][format.outputBytes]
     let expertOutputs = Scratch<UInt8>()
-    /// The rows whose logits are wanted: [selected][hidden].
-    let selected: Activations
-    /// [selected][vocabulary]
-    let logits = Scratch<Float>()
 
     init(config: ModelConfig) {
         hidden = Activations(columns: config.hiddenSize)
         normed = Activations(columns: config.hiddenSize)
         attended = Activations(columns: config.headCount * config.headDimension)
-        selected = Activations(columns: config.hiddenSize)
     }
 
-    func resize(rows: Int, _ config: ModelConfig, _ format: ExpertRowFormat) {
+    /// Takes rows for a new step.
+    func begin(_ rows: ArraySlice<Row>, _ tokens: ArraySlice<Int32>, _ config: ModelConfig, _ format: ExpertRowFormat) {
+        self.rows.replaceSubrange(self.rows.indices, with: rows)
+        self.tokens.replaceSubrange(self.tokens.indices, with: tokens)
+        let rows = rows.count
         hidden.resize(rows: rows)
         normed.resize(rows: rows)
         attended.resize(rows: rows)
@@ -52,5 +56,12 @@ final class ForwardScratch {
         routingWeights.reserve(rows * config.expertsPerToken)
         assignments.reserve(rows * config.expertsPerToken)
         expertOutputs.reserve(rows * config.expertsPerToken * format.outputBytes)
+    }
+
+    /// Lets go of the rows: the memory that they point to is the segments'.
+    func end() {
+        rows.removeAll(keepingCapacity: true)
+        tokens.removeAll(keepingCapacity: true)
+        dispatchedLayer = nil
     }
 }
