@@ -69,6 +69,9 @@ public final class Engine: Sendable {
     /// What the engine is doing, and has done.
     public var metrics: EngineMetrics { inbox.metrics }
 
+    /// Whether new requests are refused because the engine is ending.
+    public var isShuttingDown: Bool { inbox.isClosed }
+
     /// Accepts a request, or says at once why it cannot run.
     /// - Throws: ``EngineError``.
     public func submit(_ request: GenerationRequest) throws -> Generation {

@@ -48,6 +48,8 @@ final class Inbox: @unchecked Sendable {
         }
     }
 
+    var isClosed: Bool { condition.withLock { mail.deadline != nil } }
+
     /// Accepts a request for the thread.
     /// - Throws: ``EngineError``: overloaded, or shutting down.
     func submit(_ request: GenerationRequest) throws -> Generation {

@@ -13,6 +13,9 @@ public struct KVMemory: Sendable {
 
     var pageCount: Int { bytes / pageBytes }
 
+    /// Tokens of one sequence that the memory holds; shorter sequences, of which each has its own window, are fewer.
+    public var tokens: Int { min(geometry.tokens(inPages: pageCount), Int(Int32.max)) }
+
     /// Sizes the memory for a model that knows `maxPositions` positions.
     /// - Parameter spare: Bytes that the machine can spare; asked for only where the options do not say.
     /// - Throws: ``EngineError`` where the context asked for does not fit.

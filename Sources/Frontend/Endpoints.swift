@@ -49,6 +49,10 @@ struct Endpoints: Sendable {
             try checkReadiness()
             return .json(["status": "ready"])
         case .cluster: return .json(cluster())
+        case .metrics:
+            return HTTPResponse(
+                status: 200, headers: [("Content-Type", "text/plain; version=0.0.4; charset=utf-8")],
+                body: .bytes(Array(engine.metrics.exposition.utf8)))
         }
     }
 

@@ -8,11 +8,12 @@ enum Route: String, CaseIterable {
     case health = "/health"
     case ready = "/ready"
     case cluster = "/cluster"
+    case metrics = "/metrics"
 
     var method: String {
         switch self {
         case .chatCompletions, .completions, .tokenize, .detokenize: "POST"
-        case .models, .health, .ready, .cluster: "GET"
+        case .models, .health, .ready, .cluster, .metrics: "GET"
         }
     }
 

@@ -17,7 +17,7 @@ enum Generate: Command {
             Flag("raw", nil, "Continue the text instead of answering it."),
             Flag("reasoning-effort", "E", "low, medium or high (default medium)."),
             Flag("max-tokens", "N", "At most this many tokens (default: as many as the context allows)."),
-            Flag("context", "N", "Tokens of prompt and answer together (default 8192, or what the model knows)."),
+            EngineFlags.context, EngineFlags.memory,
             Flag("temperature", "T", "0 always takes the most likely token (default 1)."),
             Flag("top-p", "P", "Draw from the most likely tokens of this much probability (default 1)."),
             Flag("seed", "N", "The same seed gives the same answer."),
@@ -37,7 +37,9 @@ enum Generate: Command {
             topP: Float(try arguments.number("top-p", in: 0...1) ?? 1),
             seed: try arguments.integer("seed", in: 0...Int.max).map(UInt64.init))
         let maxTokens = try arguments.integer("max-tokens", in: 0...Int.max)
-        let context = try arguments.integer("context", in: 1...Int(Int32.max))
+        var options = EngineOptions(sequences: 1, kvFormat: model.kvFormat)
+        options.contextLength = try arguments.integer("context", in: 1...Int(Int32.max))
+        options.kvMemory = try arguments.bytes("kv-memory")
         let workers = try arguments.integer("workers", in: 0...64) ?? 0
 
         let checkpoint = try model.openCheckpoint()
@@ -50,9 +52,7 @@ enum Generate: Command {
         let cluster = try await LocalCluster(model, checkpoint, workers: workers, log: .warnings)
         defer { cluster.stop() }
         nonisolated(unsafe) let experts = cluster.experts  // the engine's thread is the only one that uses them
-        let engine = try await Engine(
-            options: EngineOptions(sequences: 1, contextLength: context ?? min(8192, checkpoint.config.maxPositions))
-        ) { (try model.makeTransformer(checkpoint), experts) }
+        let engine = try await Engine(options: options) { (try model.makeTransformer(checkpoint), experts) }
         let generation = try engine.submit(
             GenerationRequest(
                 prompt: tokens, sampling: sampling, maxTokens: maxTokens,

@@ -20,11 +20,9 @@ enum Serve: Command {
             Flag("bind", "ENDPOINT", "Where workers join (default tcp://127.0.0.1:7070; port *: any)."),
             Flag("no-local-experts", nil, "Compute no experts here: serve only while workers own them all."),
             Flag("served-model-name", "NAME", "The name clients use (default: the folder's)."),
-            Flag("context", "N", "Tokens of prompt and answer together (default 8192, or what the model knows)."),
-            Flag("max-sequences", "N", "Requests computed at a time (default 16)."),
-            Flag("max-queue", "N", "Requests that wait beyond those before the next gets 429 (default 128)."),
-            Flag("drain-timeout", "SECONDS", "How long running requests may end in at shutdown (default 5)."),
-        ] + Logging.flags
+            Flag("request-timeout", "SECONDS", "How long a request may take, waiting included (default: no limit)."),
+            Flag("drain-timeout", "SECONDS", "How long accepted requests may take at shutdown (default 30)."),
+        ] + EngineFlags.flags + Logging.flags
 
     static func run(_ arguments: Arguments) async throws {
         try await Serving(arguments).run(workers: 0)
@@ -52,8 +50,8 @@ private struct Serving {
     private let bind: String
     private let modelName: String
     private let hasLocalExperts: Bool
-    private let context: Int?
-    private let options: (sequences: Int, queue: Int)
+    private let options: EngineOptions
+    private let requestTimeout: Duration?
     private let drain: Duration
     private let log: Log
     private let logFlags: [String]
@@ -64,12 +62,9 @@ private struct Serving {
         bind = arguments.string("bind") ?? "tcp://127.0.0.1:7070"
         modelName = arguments.string("served-model-name") ?? model.directory.standardizedFileURL.lastPathComponent
         hasLocalExperts = !arguments.has("no-local-experts")
-        context = try arguments.integer("context", in: 1...Int(Int32.max))
-        options = (
-            try arguments.integer("max-sequences", in: 1...4096) ?? 16,
-            try arguments.integer("max-queue", in: 0...1_000_000) ?? 128
-        )
-        drain = .seconds(try arguments.number("drain-timeout", in: 0...86400) ?? 5)
+        options = try EngineFlags.options(arguments, format: model.kvFormat)
+        requestTimeout = try arguments.number("request-timeout", in: 0.001...1e6).map { .seconds($0) }
+        drain = .seconds(try arguments.number("drain-timeout", in: 0...86400) ?? 30)
         log = try Logging.make(arguments)
         logFlags = ["log-level", "log-format"].flatMap { name in arguments.string(name).map { ["--" + name, $0] } ?? []
         }
@@ -103,31 +98,39 @@ private struct Serving {
             try printOutput(greeting(address, coordinator))
         }
         await EndRequest.wait()
-        log(.info, "ending")
+        log(.info, "ending", [("requests", "\(engine.metrics.running + engine.metrics.waiting)")])
         ready.cancel()
-        await frontend.stop(grace: drain)
-        await engine.shutdown()
+        // The engine first: those who come now are told at once, and those who were accepted get their answer, or at
+        // the end of the time an error that says why.
+        await engine.shutdown(drain: drain)
+        await frontend.stop()
     }
 
     private func makeEngine(_ checkpoint: Checkpoint, _ coordinator: Coordinator) async throws -> Engine {
-        let contextLength = context ?? min(8192, checkpoint.config.maxPositions)
-        return try await Engine(
-            options: EngineOptions(
-                sequences: options.sequences, queue: options.queue, contextLength: contextLength)
-        ) { [model] in
+        let engine = try await Engine(options: options) { [model] in
             (try model.makeTransformer(checkpoint), coordinator.executor)
         }
+        log(
+            .info, "memory for keys and values",
+            [
+                ("size", KVMemory.text(engine.memory.bytes)), ("tokens", "\(engine.memory.tokens)"),
+                ("context", "\(engine.contextLength)"),
+            ])
+        return engine
     }
 
     private func makeFrontend(
         _ checkpoint: Checkpoint, _ harmony: HarmonyEncoding, _ engine: Engine, _ coordinator: Coordinator
     ) -> FrontendServer {
-        FrontendServer(
-            configuration: FrontendConfiguration(
-                listen: listen, modelName: modelName, endTokens: Set(checkpoint.config.endOfSequenceTokens)),
-            engine: engine, harmony: harmony,
+        var configuration = FrontendConfiguration(
+            listen: listen, modelName: modelName, endTokens: Set(checkpoint.config.endOfSequenceTokens))
+        configuration.requestTimeout = requestTimeout
+        return FrontendServer(
+            configuration: configuration, engine: engine, harmony: harmony,
             readiness: {
-                coordinator.isReady ? .ready : .notReady(reason: "not every expert has a worker that is ready")
+                if engine.isShuttingDown { return .notReady(reason: "the server is shutting down") }
+                return coordinator.isReady
+                    ? .ready : .notReady(reason: "not every expert has a worker that is ready")
             },
             cluster: { coordinator.statusJSON },
             accessLog: { [log] entry in

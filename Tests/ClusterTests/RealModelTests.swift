@@ -48,11 +48,11 @@ private func expectSameLogits(
 ) throws {
     let model = try Transformer(checkpoint: checkpoint, precision: precision, threads: 1)
     func logits(_ experts: any ExpertExecutor) throws -> [UInt32] {
-        let caches = (0..<3).map { _ in model.makeCache() }
+        let caches = try (0..<3).map { _ in try model.makeCache() }
         return try (0..<9).flatMap { step in
             model.firstMicroBatch = step == 0 ? { $0 / 2 } : nil
             let tokens = (0..<(step == 0 ? 40 : 1)).map { Int32($0 * 7 + step) }
-            let segments = caches.map { Segment(cache: $0, tokens: tokens, logits: .last) }
+            let segments = caches.map { $0.segment(tokens, logits: .last) }
             return try model.forward(segments, experts: experts) { $0.map(\.bitPattern) }
         }
     }

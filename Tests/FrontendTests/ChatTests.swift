@@ -60,7 +60,9 @@ struct ChatTests {
                 #expect(parts.reasoning == message["reasoning"]?.string ?? "")
                 #expect(parts.finish == [choice["finish_reason"]?.string])
                 #expect(events.last?["choices"] == [])
-                #expect(events.last?["usage"] == usage)
+                for name in ["prompt_tokens", "completion_tokens", "total_tokens", "completion_tokens_details"] {
+                    #expect(events.last?["usage"]?[name] == usage[name])
+                }
                 #expect(events.dropLast().allSatisfy { $0["usage"] == .null })
             }
         }

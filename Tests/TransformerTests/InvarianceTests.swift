@@ -91,12 +91,12 @@ import Transformer
         let alone = try sequences.map { try model.run($0) }
         var generator = SeededGenerator(seed: 7)
         model.firstMicroBatch = { Int.random(in: 1...$0, using: &generator) }
-        let caches = sequences.map { _ in model.makeCache() }
+        let caches = try sequences.map { _ in try model.makeCache() }
         var together: [[Float]] = sequences.map { _ in [] }
         // Chunks at first, then tokens one at a time.
         for end in [60, 130] + Array(131...140) {
             let segments = zip(caches, sequences).map { cache, tokens in
-                Segment(cache: cache, tokens: Array(tokens[cache.count..<min(end, tokens.count)]), logits: .all)
+                cache.segment(Array(tokens[cache.count..<min(end, tokens.count)]), logits: .all)
             }
             try model.forward(segments, experts: experts) { logits in
                 let count = logits.count / segments.count

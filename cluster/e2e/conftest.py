@@ -1,3 +1,4 @@
+import json
 import os
 
 import pytest
@@ -22,6 +23,12 @@ def each_model(request):
 def model():
     """One model is enough where the test is not about numbers."""
     return model_folders()[0]
+
+
+@pytest.fixture(scope="session")
+def long_model():
+    """The one that knows most positions, for requests that run for a while."""
+    return max(model_folders(), key=lambda p: json.loads((p / "config.json").read_text())["max_position_embeddings"])
 
 
 @pytest.fixture(scope="session", autouse=True)

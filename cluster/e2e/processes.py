@@ -98,6 +98,23 @@ class Server(ShoalProcess):
     def get(self, path):
         return request(self.url + path)
 
+    def metrics(self):
+        """What GET /metrics says, by name."""
+        with urllib.request.urlopen(self.url + "/metrics", timeout=60) as response:
+            lines = response.read().decode().splitlines()
+        samples = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        return {name.removeprefix("shoal_"): float(value) for name, value in samples}
+
+    def wait_until_idle(self, seconds=60):
+        """The metrics once no request is left."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            metrics = self.metrics()
+            if metrics["requests_running"] + metrics["requests_waiting"] == 0:
+                return metrics
+            time.sleep(0.05)
+        raise AssertionError(f"not idle within {seconds} s: {metrics}")
+
     def post(self, path, body):
         return request(self.url + path, body)
 

@@ -31,3 +31,9 @@ require_swift() {
         exit 1
     }
 }
+
+# The virtual environment with the clients that the tests use, in .venv.
+prepare_python() {
+    .venv/bin/python -m pip --version >/dev/null 2>&1 || python3 -m venv --clear .venv
+    .venv/bin/pip install --quiet --disable-pip-version-check -r cluster/e2e/requirements.txt
+}
