@@ -11,8 +11,12 @@ public struct EngineError: Error, Sendable, CustomStringConvertible {
     /// What was found, what was expected, and the remedy where there is one.
     public let description: String
 
-    package init(_ kind: Kind, _ description: String) {
+    /// When a place may be free again, where that is why; an estimate.
+    public let retryAfter: Duration?
+
+    package init(_ kind: Kind, _ description: String, retryAfter: Duration? = nil) {
         self.kind = kind
+        self.retryAfter = retryAfter
         self.description = description
     }
 }

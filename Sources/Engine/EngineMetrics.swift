@@ -77,6 +77,9 @@ public struct Histogram: Sendable, Equatable {
     /// Values counted.
     public var count: Int { counts.reduce(0, +) }
 
+    /// 0 without values.
+    var mean: Double { sum / Double(max(1, count)) }
+
     mutating func record(_ value: Double) {
         counts[bounds.firstIndex { value <= $0 } ?? bounds.count] += 1
         sum += value

@@ -63,7 +63,8 @@ final class Inbox: @unchecked Sendable {
                 refused += 1
                 throw EngineError(
                     .overloaded,
-                    "\(unfinished) requests are running or waiting, as many as the server takes; try again later")
+                    "\(unfinished) requests are running or waiting, as many as the server takes; try again later",
+                    retryAfter: .seconds(latest.requestTime.mean / Double(running)))
             }
             lastID += 1
             unfinished += 1

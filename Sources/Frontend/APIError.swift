@@ -93,7 +93,8 @@ extension APIError {
             case .expertsUnavailable: .unavailable(error.description, code: "experts_unavailable")
             case .overloaded:
                 APIError(
-                    status: 429, type: "rate_limit_error", code: "overloaded", message: error.description, retryAfter: 1
+                    status: 429, type: "rate_limit_error", code: "overloaded", message: error.description,
+                    retryAfter: Int(min(60, max(1, ((error.retryAfter ?? .zero) / .seconds(1)).rounded(.up))))
                 )
             case .deadlineExceeded:
                 APIError(status: 504, type: "server_error", code: "timeout", message: error.description)

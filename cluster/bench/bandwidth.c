@@ -16,6 +16,8 @@ static pthread_barrier_t barrier;
 typedef struct {
     size_t begin, end;
     volatile uint64_t sum;
+    // When it read: the thread that waits for all may itself wait for a processor, and would see too little.
+    double started, ended;
 } share;
 
 static double now(void) {
@@ -28,6 +30,7 @@ static void *read_share(void *argument) {
     share *own = argument;
     uint64_t sum[8] = {0};
     pthread_barrier_wait(&barrier);
+    own->started = now();
     for (size_t i = own->begin; i < own->end; i += 64)
         for (size_t j = 0; j < 8; j++) {
             uint64_t word;
@@ -35,29 +38,30 @@ static void *read_share(void *argument) {
             sum[j] ^= word;
         }
     own->sum = sum[0] ^ sum[1] ^ sum[2] ^ sum[3] ^ sum[4] ^ sum[5] ^ sum[6] ^ sum[7];
-    pthread_barrier_wait(&barrier);
+    own->ended = now();
     return NULL;
 }
 
 static double bandwidth(size_t threads) {
     pthread_t ids[MAX_THREADS];
     share shares[MAX_THREADS];
-    pthread_barrier_init(&barrier, NULL, (unsigned)threads + 1);
+    pthread_barrier_init(&barrier, NULL, (unsigned)threads);
     for (size_t i = 0; i < threads; i++) {
         size_t lines = BYTES / 64;
-        shares[i] = (share){lines * i / threads * 64, lines * (i + 1) / threads * 64, 0};
+        shares[i] = (share){lines * i / threads * 64, lines * (i + 1) / threads * 64, 0, 0, 0};
         if (pthread_create(&ids[i], NULL, read_share, &shares[i])) {
             fprintf(stderr, "bandwidth: cannot start a thread\n");
             exit(1);
         }
     }
-    pthread_barrier_wait(&barrier);
-    double start = now();
-    pthread_barrier_wait(&barrier);
-    double seconds = now() - start;
-    for (size_t i = 0; i < threads; i++) pthread_join(ids[i], NULL);
+    double started = 0, ended = 0;
+    for (size_t i = 0; i < threads; i++) {
+        pthread_join(ids[i], NULL);
+        if (i == 0 || shares[i].started < started) started = shares[i].started;
+        if (i == 0 || shares[i].ended > ended) ended = shares[i].ended;
+    }
     pthread_barrier_destroy(&barrier);
-    return BYTES / seconds / 1e9;
+    return BYTES / (ended - started) / 1e9;
 }
 
 int main(int argc, char **argv) {

@@ -53,6 +53,7 @@ extension Scheduler {
             running.append(id)
         }
         count(found, &entry)
+        entry.turn = steps - 1
         return true
     }
 
@@ -65,21 +66,22 @@ extension Scheduler {
 
     /// Chunks of prompts, and of sequences that are computed again, within what is left of the budget.
     ///
-    /// Prompts that have had no chunk come first, so that a short one never waits for a long one. Where that kept those
-    /// that were begun from their turn in the step before, they are left half of this one. Among them the longest pause
-    /// ends first.
+    /// The prompt with the fewest tokens left goes first: a short one never waits for a long one, and the mean time to a
+    /// first token is the shortest there can be. So that no long one waits for ever, half of every fourth step is kept
+    /// for the one whose last chunk was longest ago.
     private mutating func planPrompts(_ step: inout Step) {
+        // Sorting is stable: of equals the one admitted first goes first.
         let prompts = running.filter { entries[$0]?.turn != steps }
-        let begun = prompts.filter { entries[$0]?.turn != nil }
-            .sorted { (entries[$0]?.turn ?? 0) < (entries[$1]?.turn ?? 0) }
+            .sorted { entries[$0]?.left ?? 0 < entries[$1]?.left ?? 0 }
         var budget = (all: limits.batchTokens - step.work.count, scored: limits.scoredTokens)
-        let kept = begunStoodBack && !begun.isEmpty ? (budget.all + 1) / 2 : 0
-        budget.all -= kept
-        for id in prompts where entries[id]?.turn == nil { planPrompt(id, &budget, &step) }
-        budget.all += kept
-        let planned = step.work.count
-        for id in begun { planPrompt(id, &budget, &step) }
-        begunStoodBack = !begun.isEmpty && step.work.count == planned
+        if steps % 4 == 0, let waited = prompts.min(by: { entries[$0]?.turn ?? 0 < entries[$1]?.turn ?? 0 }) {
+            let kept = (budget.all + 1) / 2
+            budget.all -= kept
+            for id in prompts where id != waited { planPrompt(id, &budget, &step) }
+            budget.all += kept
+            planPrompt(waited, &budget, &step)
+        }
+        for id in prompts where entries[id]?.turn != steps { planPrompt(id, &budget, &step) }
     }
 
     /// The next chunk of one prompt.
@@ -145,7 +147,6 @@ extension Scheduler {
         guard var entry = entries.removeValue(forKey: id) else { return }
         tables.release(&entry.pages)
         entry.computed = 0
-        entry.turn = nil
         running.removeAll { $0 == id }
         preempted.insert(id, at: preempted.firstIndex { entry.order ?? 0 < entries[$0]?.order ?? 0 } ?? preempted.count)
         entries[id] = entry

@@ -83,8 +83,8 @@ package struct Scheduler {
         var cached = 0
         /// The order of admission, once admitted.
         var order: UInt64?
-        /// The step that had its latest chunk since it was admitted.
-        var turn: UInt64?
+        /// The step that had its latest chunk, or in which it was admitted.
+        var turn: UInt64 = 0
 
         var left: Int { tokens.count - computed }
         var isDecoding: Bool { left == 1 && tokens.count > request.tokens.count }
@@ -100,8 +100,6 @@ package struct Scheduler {
     var tables: PageTables
     var steps: UInt64 = 0
     var admissions: UInt64 = 0
-    /// Whether prompts that were begun stood back in the latest step.
-    var begunStoodBack = false
     package internal(set) var statistics = Statistics()
 
     package init(limits: Limits, geometry: PageGeometry, pageCount: Int) {
