@@ -71,8 +71,8 @@ public struct Histogram: Sendable, Equatable {
 
     /// From a millisecond to about nine minutes.
     static func seconds() -> Histogram { Histogram(bounds: (0..<20).map { 0.001 * Double(1 << $0) }) }
-    /// From 1 to 4096.
-    static func powersOfTwo() -> Histogram { Histogram(bounds: (0..<13).map { Double(1 << $0) }) }
+    /// From 1 to 65,536.
+    static func powersOfTwo() -> Histogram { Histogram(bounds: (0..<17).map { Double(1 << $0) }) }
 
     /// Values counted.
     public var count: Int { counts.reduce(0, +) }

@@ -11,6 +11,9 @@ public struct KVMemory: Sendable {
     public let contextLength: Int
     let geometry: PageGeometry
 
+    /// Pages beyond which their table would take memory that no request uses.
+    private static let mostPages = 1 << 24
+
     var pageCount: Int { bytes / pageBytes }
 
     /// Tokens of one sequence that the memory holds; shorter sequences, of which each has its own window, are fewer.
@@ -32,38 +35,43 @@ public struct KVMemory: Sendable {
             pageTokens: KVLayout.pageTokens, hasFullLayers: layout.hasFullLayers, window: layout.window,
             chunkTokens: options.batchTokens)
         pageBytes = layout.pageBytes
-        let each = geometry.pages(forTokens: wanted)
-        let useful = each.multipliedReportingOverflow(by: options.sequences)
-        let pages =
+        let useful = geometry.pages(forTokens: wanted).multipliedReportingOverflow(by: options.sequences)
+        let asked =
             options.kvMemory.map { $0 / layout.pageBytes }
             ?? min(useful.overflow ? .max : useful.partialValue, max(spare(), 0) / layout.pageBytes)
+        let pages = min(asked, Self.mostPages)
         let fitting = min(geometry.tokens(inPages: pages), wanted)
         guard fitting == options.contextLength ?? max(fitting, 1) else {
+            let least = options.contextLength ?? 1
             throw EngineError(
                 .invalidRequest,
                 "\(Self.text(pages * pageBytes)) of memory for keys and values hold \(fitting) tokens; a context of "
-                    + "\(max(options.contextLength ?? 1, 1)) needs \(Self.text(each * pageBytes)): give them more memory, "
-                    + "or ask for a shorter context")
+                    + "\(least) needs \(Self.text(geometry.pages(forTokens: least) * pageBytes)): give them more memory "
+                    + "(--kv-memory)" + (least > 1 ? ", or ask for a shorter context (--context)" : ""))
         }
-        bytes = min(pages, Int(KVPages.none) - 1) * pageBytes
+        bytes = pages * pageBytes
         contextLength = fitting
     }
 
     /// A number of bytes for people, such as `3.2 GiB`.
     public static func text(_ bytes: Int) -> String {
-        bytes < 1 << 30
-            ? String(format: "%.1f MiB", Double(bytes) / 0x1p20) : String(format: "%.1f GiB", Double(bytes) / 0x1p30)
+        bytes < 1 << 20
+            ? String(format: "%.1f KiB", Double(bytes) / 0x1p10)
+            : bytes < 1 << 30
+                ? String(format: "%.1f MiB", Double(bytes) / 0x1p20)
+                : String(format: "%.1f GiB", Double(bytes) / 0x1p30)
     }
 }
 
 extension KVMemory {
-    /// Bytes that this process may still take without pressing out `mapped` bytes of files that it reads all the time:
-    /// what the machine or its control group has available, less these, less a tenth for everything else.
+    /// Bytes that this process may still take without pressing out `mapped` bytes of files, as much of which as there is
+    /// room for is better kept in memory: what the machine or its control group has available, less these, but at least
+    /// a quarter; and of that nine tenths.
     static func spare(mapped: Int) -> Int {
         let available = [machineAvailable, controlGroupAvailable].compactMap(\.self).min()
         // Where neither says, a quarter of the machine is a guess that hurts nobody.
         guard let available else { return Int(clamping: ProcessInfo.processInfo.physicalMemory / 4) }
-        return max(0, available - mapped) / 10 * 9
+        return max(available - mapped, available / 4) / 10 * 9
     }
 
     private static var machineAvailable: Int? {

@@ -94,7 +94,8 @@ final class StepLoop {
             publish()
             for part in parts { deliver(part) }
         } catch {
-            let error = EngineError(.expertsUnavailable, "the step could not be computed: \(error)")
+            let kind: EngineError.Kind = error is ModelError ? .internalError : .expertsUnavailable
+            let error = EngineError(kind, "the step could not be computed: \(error)")
             for part in parts { end(part.sequence.id, .failure(error)) }
         }
     }

@@ -6,6 +6,7 @@
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 
 #define TOKENS 4
+#define FEW_TOKENS 1
 #define MXFP4_OFFSET 12
 #define Q8_OFFSET 0
 #define F32_ROWS 2
@@ -22,28 +23,38 @@ INLINE __m256i load_lanes(const uint8_t *const rows[8], int first, size_t offset
         (const __m128i *)(rows[first + 4] + offset), (const __m128i *)(rows[first] + offset));
 }
 
+/// Word i of the sixteen bytes at `offset` of each of sixteen rows, in order of rows: a 4x4 transposition of 32-bit
+/// words within each half of eight rows.
+INLINE void words_of_rows(const uint8_t *const rows[SHOAL_TILE_ROWS], size_t offset, u32x16 words[4]) {
+    __m256i halves[4][2];
+    for (int half = 0; half < 2; half++) {
+        const uint8_t *const *eight = rows + half * 8;
+        __m256i a = load_lanes(eight, 0, offset), b = load_lanes(eight, 1, offset);
+        __m256i c = load_lanes(eight, 2, offset), d = load_lanes(eight, 3, offset);
+        __m256i ab = _mm256_unpacklo_epi32(a, b), cd = _mm256_unpacklo_epi32(c, d);
+        __m256i ab_high = _mm256_unpackhi_epi32(a, b), cd_high = _mm256_unpackhi_epi32(c, d);
+        halves[0][half] = _mm256_unpacklo_epi64(ab, cd);
+        halves[1][half] = _mm256_unpackhi_epi64(ab, cd);
+        halves[2][half] = _mm256_unpacklo_epi64(ab_high, cd_high);
+        halves[3][half] = _mm256_unpackhi_epi64(ab_high, cd_high);
+    }
+    for (int i = 0; i < 4; i++) memcpy(&words[i], halves[i], sizeof words[i]);
+}
+
 /// The block at `offset` of each of sixteen rows, as doubled values plus 12: [8][16 rows][4 columns], even columns
 /// first.
 INLINE void decode_mxfp4_block(const uint8_t *const rows[SHOAL_TILE_ROWS], size_t offset, uint8_t *values) {
     const __m256i lookup = _mm256_broadcastsi128_si256(
         _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
     const __m256i low = _mm256_set1_epi8(15);
-    for (int half = 0; half < 2; half++) {
-        const uint8_t *const *eight = rows + half * 8;
-        __m256i a = load_lanes(eight, 0, offset), b = load_lanes(eight, 1, offset);
-        __m256i c = load_lanes(eight, 2, offset), d = load_lanes(eight, 3, offset);
-        // A 4x4 transposition of 32-bit words within each half: word i of all eight rows, in order.
-        __m256i ab = _mm256_unpacklo_epi32(a, b), cd = _mm256_unpacklo_epi32(c, d);
-        __m256i ab_high = _mm256_unpackhi_epi32(a, b), cd_high = _mm256_unpackhi_epi32(c, d);
-        __m256i words[4] = {
-            _mm256_unpacklo_epi64(ab, cd),
-            _mm256_unpackhi_epi64(ab, cd),
-            _mm256_unpacklo_epi64(ab_high, cd_high),
-            _mm256_unpackhi_epi64(ab_high, cd_high),
-        };
-        for (int i = 0; i < 4; i++) {
-            __m256i even = _mm256_shuffle_epi8(lookup, _mm256_and_si256(words[i], low));
-            __m256i odd = _mm256_shuffle_epi8(lookup, _mm256_and_si256(_mm256_srli_epi16(words[i], 4), low));
+    u32x16 words[4];
+    words_of_rows(rows, offset, words);
+    for (int i = 0; i < 4; i++) {
+        __m256i halves[2];
+        memcpy(halves, &words[i], sizeof halves);
+        for (int half = 0; half < 2; half++) {
+            __m256i even = _mm256_shuffle_epi8(lookup, _mm256_and_si256(halves[half], low));
+            __m256i odd = _mm256_shuffle_epi8(lookup, _mm256_and_si256(_mm256_srli_epi16(halves[half], 4), low));
             _mm256_store_si256((__m256i *)(values + i * 64 + half * 32), even);
             _mm256_store_si256((__m256i *)(values + (i + 4) * 64 + half * 32), odd);
         }

@@ -7,6 +7,7 @@
     __attribute__((target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"))), apply_to = function)
 
 #define TOKENS 8
+#define FEW_TOKENS 4
 #define MXFP4_OFFSET 12
 #define Q8_OFFSET 128
 #define F32_ROWS 4
@@ -25,26 +26,30 @@ INLINE __m512i load_lanes(const uint8_t *const rows[4 * 4], int first, size_t of
     return _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(rows[first + 12] + offset)), 3);
 }
 
+/// Word i of the sixteen bytes at `offset` of each of sixteen rows, in order of rows: a 4x4 transposition of 32-bit
+/// words within each quarter.
+INLINE void words_of_rows(const uint8_t *const rows[SHOAL_TILE_ROWS], size_t offset, u32x16 words[4]) {
+    __m512i a = load_lanes(rows, 0, offset), b = load_lanes(rows, 1, offset);
+    __m512i c = load_lanes(rows, 2, offset), d = load_lanes(rows, 3, offset);
+    __m512i ab = _mm512_unpacklo_epi32(a, b), cd = _mm512_unpacklo_epi32(c, d);
+    __m512i ab_high = _mm512_unpackhi_epi32(a, b), cd_high = _mm512_unpackhi_epi32(c, d);
+    words[0] = (u32x16)_mm512_unpacklo_epi64(ab, cd);
+    words[1] = (u32x16)_mm512_unpackhi_epi64(ab, cd);
+    words[2] = (u32x16)_mm512_unpacklo_epi64(ab_high, cd_high);
+    words[3] = (u32x16)_mm512_unpackhi_epi64(ab_high, cd_high);
+}
+
 /// The block at `offset` of each of sixteen rows, as doubled values plus 12: [8][16 rows][4 columns], even columns
 /// first.
 INLINE void decode_mxfp4_block(const uint8_t *const rows[SHOAL_TILE_ROWS], size_t offset, uint8_t *values) {
     const __m512i lookup = _mm512_broadcast_i32x4(
         _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
     const __m512i low = _mm512_set1_epi8(15);
-    __m512i a = load_lanes(rows, 0, offset), b = load_lanes(rows, 1, offset);
-    __m512i c = load_lanes(rows, 2, offset), d = load_lanes(rows, 3, offset);
-    // A 4x4 transposition of 32-bit words within each quarter: word i of all sixteen rows, in order.
-    __m512i ab = _mm512_unpacklo_epi32(a, b), cd = _mm512_unpacklo_epi32(c, d);
-    __m512i ab_high = _mm512_unpackhi_epi32(a, b), cd_high = _mm512_unpackhi_epi32(c, d);
-    __m512i words[4] = {
-        _mm512_unpacklo_epi64(ab, cd),
-        _mm512_unpackhi_epi64(ab, cd),
-        _mm512_unpacklo_epi64(ab_high, cd_high),
-        _mm512_unpackhi_epi64(ab_high, cd_high),
-    };
+    u32x16 words[4];
+    words_of_rows(rows, offset, words);
     for (int i = 0; i < 4; i++) {
-        __m512i even = _mm512_shuffle_epi8(lookup, _mm512_and_si512(words[i], low));
-        __m512i odd = _mm512_shuffle_epi8(lookup, _mm512_and_si512(_mm512_srli_epi16(words[i], 4), low));
+        __m512i even = _mm512_shuffle_epi8(lookup, _mm512_and_si512((__m512i)words[i], low));
+        __m512i odd = _mm512_shuffle_epi8(lookup, _mm512_and_si512(_mm512_srli_epi16((__m512i)words[i], 4), low));
         _mm512_store_si512(values + i * 64, even);
         _mm512_store_si512(values + (i + 4) * 64, odd);
     }

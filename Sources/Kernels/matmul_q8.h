@@ -4,8 +4,8 @@
 // shoal_q8_matrix is stored; MXFP4 is decoded into that form, a few blocks at a time, in the first-level cache, where
 // all tokens then share it.
 //
-// The including file defines `decode_mxfp4_block` and `q8_products`; TOKENS (1, 2, 4 or 8), how many tokens the inner
-// loop takes at once; MXFP4_OFFSET and Q8_OFFSET, by how much its weights exceed the true ones.
+// The including file defines `words_of_rows`, `decode_mxfp4_block` and `q8_products`; TOKENS (1, 2, 4 or 8), how many
+// tokens the inner loop takes at once; FEW_TOKENS, for how many decoded weights can stay in registers; MXFP4_OFFSET and Q8_OFFSET, by how much its weights exceed the true ones.
 #ifndef SHOAL_MATMUL_Q8_H
 #define SHOAL_MATMUL_Q8_H
 
@@ -66,6 +66,13 @@ INLINE f32x16 mxfp4_half_scales(u32x16 scales) {
 
 /// Block after block, the half scales of sixteen rows.
 static void decode_mxfp4_scales(const uint8_t *const rows[SHOAL_TILE_ROWS], size_t blocks, float *scales) {
+    if (blocks == 16) {
+        u32x16 words[4];
+        words_of_rows(rows, 0, words);
+        for (size_t b = 0; b < 16; b++, words[b / 4 % 4] >>= b % 4 ? 8 : 0)
+            store(scales + b * LANES, mxfp4_half_scales(words[b / 4]), LANES);
+        return;
+    }
     for (size_t b = 0; b < blocks; b += 4) {
         size_t count = smaller(4, blocks - b);
         u32x16 v = 0;
@@ -129,11 +136,14 @@ INLINE void mxfp4_tile(
     }
 }
 
-/// The same for a single token: what is decoded stays in registers.
-INLINE void mxfp4_tile_for_one(
-    const shoal_mxfp4_matrix *w, size_t n, const q8_slice *x, size_t first_block, const tile_results *results) {
+/// The same for so few tokens that what is decoded stays in registers.
+INLINE void mxfp4_tile_for_few(
+    int tokens, const shoal_mxfp4_matrix *w, size_t n, const q8_slice *x, size_t first_block,
+    const tile_results *results) {
     float scales[GROUP_BLOCKS * LANES] __attribute__((aligned(64)));
-    f32x16 sum = results->is_first ? splat(0) : load(results->y, results->rows);
+    f32x16 sums[TOKENS];
+    for (int t = 0; t < tokens; t++)
+        sums[t] = results->is_first ? splat(0) : load(results->y + (size_t)t * results->stride, results->rows);
     for (size_t b = 0; b < x->blocks; b += GROUP_BLOCKS) {
         size_t blocks = smaller(GROUP_BLOCKS, x->blocks - b);
         mxfp4_rows rows = mxfp4_rows_at(w, n, results->rows, first_block + b);
@@ -142,11 +152,23 @@ INLINE void mxfp4_tile_for_one(
             uint8_t values[SHOAL_TILE_ROWS * SHOAL_BLOCK] __attribute__((aligned(64)));
             if (results->has_next) prefetch_next_tile(&rows, i, blocks, w->columns / SHOAL_BLOCK);
             decode_mxfp4_block(rows.codes, i * (SHOAL_BLOCK / 2), values);
-            q8_products(MXFP4_BY_8, 1, values, 0, scales + i * LANES, x, b + i, 1, &sum);
+            q8_products(
+                MXFP4_BY_8, tokens, values, 0, scales + i * LANES, x, q8_slice_index(x, 0, b + i), 1, sums);
         }
     }
-    if (results->bias) sum += load_bf16(results->bias, results->rows);
-    store(results->y, sum, results->rows);
+    for (int t = 0; t < tokens; t++) {
+        if (results->bias) sums[t] += load_bf16(results->bias, results->rows);
+        store(results->y + (size_t)t * results->stride, sums[t], results->rows);
+    }
+}
+
+INLINE void mxfp4_tile_for(
+    const shoal_mxfp4_matrix *w, size_t n, const q8_slice *x, size_t first_block, const tile_results *results) {
+    if (x->tokens == 1) return mxfp4_tile_for_few(1, w, n, x, first_block, results);
+    if (x->tokens == 2 && FEW_TOKENS > 1) return mxfp4_tile_for_few(2, w, n, x, first_block, results);
+    if (x->tokens == 3 && FEW_TOKENS > 2) return mxfp4_tile_for_few(3, w, n, x, first_block, results);
+    if (x->tokens == 4 && FEW_TOKENS > 3) return mxfp4_tile_for_few(4, w, n, x, first_block, results);
+    mxfp4_tile(w, n, x, first_block, results);
 }
 
 INLINE void q8_tile(
@@ -189,10 +211,8 @@ INLINE void matmul_q8(
                     .has_next = n + SHOAL_TILE_ROWS < row_end,
                     .bias = bias && b + slice.blocks == row_blocks ? bias + n : NULL,
                 };
-                if (kind == MXFP4_BY_8 && slice.tokens == 1)
-                    mxfp4_tile_for_one(w, n, &slice, b, &results);
-                else if (kind == MXFP4_BY_8)
-                    mxfp4_tile(w, n, &slice, b, &results);
+                if (kind == MXFP4_BY_8)
+                    mxfp4_tile_for(w, n, &slice, b, &results);
                 else
                     q8_tile(kind, w, n, &slice, b, &results);
             }

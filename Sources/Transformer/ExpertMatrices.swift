@@ -55,7 +55,7 @@ final class ExpertMatrices {
         let (inputs, outputs) = (tensor.shape[1], tensor.shape[2])
         let source = tensor.bf16Pointer + expert * inputs * outputs
         let rows = Scratch<UInt16>(count: inputs * outputs)
-        let bands = RowBands(rows: outputs, threads: pool.threads)
+        let bands = RowBands(rows: outputs, count: pool.threads * 8)
         pool.run(bands.count) { index in
             for output in bands[index] {
                 for input in 0..<inputs { rows.base[output * inputs + input] = source[input * outputs + output] }

@@ -26,7 +26,7 @@ struct Linear {
             let source = shoal_bf16_matrix(
                 values: weight.bf16Pointer, bias: bias?.bf16Pointer, rows: weight.shape[0], columns: weight.shape[1])
             let matrix = weights == .int8 ? Matrix.quantizing(source, pool) : .bf16(source)
-            let bands = RowBands(rows: matrix.rows, threads: pool.threads)
+            let bands = RowBands(rows: matrix.rows, count: pool.threads * 8)
             parts.append(Part(matrix: matrix, bands: bands, firstBand: firstBand, firstColumn: firstColumn))
             firstBand += bands.count
             firstColumn += matrix.rows

@@ -127,7 +127,7 @@ public final class LocalExperts: ExpertExecutor {
         into y: UnsafeMutablePointer<Float>,
         finished: (_ index: Int, _ band: Range<Int>) -> Void
     ) {
-        let bands = RowBands(rows: rows, threads: pool.threads)
+        let bands = RowBands(rows: rows, count: pool.threads * 32 / groups.count)
         pool.run(groups.count * bands.count) { item in
             let group = groups[item / bands.count]
             let band = bands[item % bands.count]

@@ -20,7 +20,7 @@ enum Matrix {
     static func quantizing(_ source: shoal_bf16_matrix, _ pool: ThreadPool) -> Matrix {
         let values = Scratch<UInt8>(count: shoal_q8_values_size(source.rows, source.columns))
         let scales = Scratch<UInt16>(count: shoal_q8_scales_size(source.rows, source.columns) / 2)
-        let bands = RowBands(rows: source.rows, threads: pool.threads)
+        let bands = RowBands(rows: source.rows, count: pool.threads * 8)
         pool.run(bands.count) { index in
             let band = bands[index]
             shoal_q8_pack(
@@ -62,11 +62,12 @@ struct RowBands {
     let bandRows: Int
     let count: Int
 
-    init(rows: Int, threads: Int) {
+    /// About as many bands as `count`. Each begins without what the one before it would have fetched ahead.
+    init(rows: Int, count: Int) {
         let tile = Int(SHOAL_TILE_ROWS)
         self.rows = rows
-        bandRows = max(4 * tile, (rows / (threads * 8) + tile - 1) / tile * tile)
-        count = (rows + bandRows - 1) / bandRows
+        bandRows = max(4 * tile, (rows / max(1, count) + tile - 1) / tile * tile)
+        self.count = (rows + bandRows - 1) / bandRows
     }
 
     subscript(index: Int) -> Range<Int> { index * bandRows..<min(rows, (index + 1) * bandRows) }

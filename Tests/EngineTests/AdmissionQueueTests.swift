@@ -52,6 +52,18 @@ import Testing
         #expect(queue.first == 1)
     }
 
+    @Test("who comes while nobody waits is not owed what others had before")
+    func newcomer() {
+        var queue = AdmissionQueue()
+        queue.add(1, tenant: "old", priority: 0)
+        queue.remove(1, tenant: "old")
+        queue.charge("old", 1_000_000)
+        for id in 2...20 { queue.add(RequestID(id), tenant: "new", priority: 0) }
+        queue.add(21, tenant: "old", priority: 0)
+        let tenants = Dictionary(uniqueKeysWithValues: (2...21).map { (RequestID($0), $0 == 21 ? "old" : "new") })
+        #expect(order(&queue, tenants).prefix(2).contains(21))
+    }
+
     @Test("a hundred thousand tenants leave no trace that grows")
     func forgetting() {
         var queue = AdmissionQueue()

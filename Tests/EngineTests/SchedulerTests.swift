@@ -141,7 +141,6 @@ import Testing
 
     @Test("when pages run out the newest gives its own up, is computed again, and goes on where it was")
     func preemption() throws {
-        // Each sequence holds 6 full and at most 4 sliding pages for 24 tokens.
         var scheduler = Self.scheduler(pages: 20, window: nil)
         for id in 1...3 { scheduler.add(Self.request(RequestID(id), tokens: 8)) }
         var steps: [Scheduler.Step] = []
@@ -153,6 +152,17 @@ import Testing
         let resumed = try #require(Self.run(&scheduler).work.last)
         #expect(resumed.id == 3 && resumed.range.upperBound == min(length, resumed.range.lowerBound + 15))
         #expect(scheduler.preemptedCount == 0)
+    }
+
+    @Test("places that are free at once are shared between tenants")
+    func tenants() {
+        var scheduler = Self.scheduler(sequences: 4)
+        for id in 1...6 {
+            var request = Self.request(RequestID(id), tokens: 4)
+            request.tenant = id < 5 ? "greedy" : "modest"
+            scheduler.add(request)
+        }
+        #expect(Set(Self.run(&scheduler).work.map(\.id)) == [1, 2, 5, 6])
     }
 
     @Test("behind the window pages of sliding layers are free again")

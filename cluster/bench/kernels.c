@@ -152,7 +152,8 @@ int main(int argc, char **argv) {
     int8_rows.values = values, int8_rows.scales = int8_scales, float_rows.values = floats;
 
     const benchmark benchmarks[] = {
-        {"MXFP4 x int8  5760 x 2880, T=1", gate_up_q8, 1},     {"MXFP4 x int8  5760 x 2880, T=8", gate_up_q8, 8},
+        {"MXFP4 x int8  5760 x 2880, T=1", gate_up_q8, 1},     {"MXFP4 x int8  5760 x 2880, T=2", gate_up_q8, 2},
+        {"MXFP4 x int8  5760 x 2880, T=3", gate_up_q8, 3},     {"MXFP4 x int8  5760 x 2880, T=8", gate_up_q8, 8},
         {"MXFP4 x int8  5760 x 2880, T=128", gate_up_q8, 128}, {"int8 x int16  201088 x 2880, T=1", lm_head_q16, 1},
         {"int8 x int16  201088 x 2880, T=8", lm_head_q16, 8},  {"int8 x int16  16384 x 2880, T=128", lm_head_q16, 128},
         {"MXFP4 x f32  5760 x 2880, T=1", gate_up_f32, 1},     {"MXFP4 x f32  5760 x 2880, T=16", gate_up_f32, 16},

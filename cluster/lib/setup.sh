@@ -32,6 +32,11 @@ require_swift() {
     }
 }
 
+# clang ARGUMENT…: the toolchain's own, whatever other is on the PATH; Debian's is too old for the kernels.
+clang() {
+    "$(dirname "$(readlink -f "$(command -v swift)")")/clang" "$@"
+}
+
 # The virtual environment with the clients that the tests use, in .venv.
 prepare_python() {
     .venv/bin/python -m pip --version >/dev/null 2>&1 || python3 -m venv --clear .venv

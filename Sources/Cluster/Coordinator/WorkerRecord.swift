@@ -15,9 +15,6 @@ final class WorkerRecord {
     /// Whether to ask this worker rather than compute locally.
     var isUsable: Bool { link.availability == .available && owed.map { ContinuousClock.now >= $0.until } ?? true }
 
-    /// Whether an answer of this worker was given up on, and has not come since.
-    var isOwing: Bool { owed != nil }
-
     /// Counts what was sent. Returns how long the answer should take by this worker's record, which includes what it
     /// was sent before; until there is one, a slow machine's.
     func sent(assignments: Int) -> Double {

@@ -13,9 +13,10 @@ package struct AdmissionQueue {
 
     /// Those of each tenant that has any, in the order in which they are to be admitted.
     private var waiting: [String: [Entry]] = [:]
-    /// Service that each tenant has had. A tenant that returns from a pause is lifted to those that wait, so that
-    /// nobody saves service up.
+    /// Service that each tenant has had. A tenant that returns from a pause is lifted to those that wait or, where
+    /// none does, to whoever has had most: nobody saves service up.
     private var served: [String: Double] = [:]
+    private var most = 0.0
     private var arrivals: UInt64 = 0
     package private(set) var count = 0
 
@@ -26,9 +27,8 @@ package struct AdmissionQueue {
 
     package mutating func add(_ id: RequestID, tenant: String, priority: Int) {
         if waiting[tenant] == nil {
-            if let least = waiting.keys.map({ served[$0, default: 0] }).min() {
-                served[tenant] = max(served[tenant, default: 0], least)
-            }
+            let least = waiting.keys.map { served[$0, default: 0] }.min() ?? most
+            served[tenant] = max(served[tenant, default: 0], least)
         }
         arrivals += 1
         var entries = waiting[tenant] ?? []
@@ -60,9 +60,12 @@ package struct AdmissionQueue {
     /// Notes service given to a tenant.
     package mutating func charge(_ tenant: String, _ service: Double) {
         served[tenant, default: 0] += service
+        most = max(most, served[tenant, default: 0])
         guard served.count > Self.remembered + waiting.count else { return }
         // Whoever has had least loses least by being forgotten.
-        let idle = served.filter { waiting[$0.key] == nil }.sorted { ($0.value, $0.key) < ($1.value, $1.key) }
+        let idle = served.filter { waiting[$0.key] == nil }.sorted {
+            ($0.value, $0.key) < ($1.value, $1.key)
+        }
         for (tenant, _) in idle.prefix(Self.remembered / 2) { served[tenant] = nil }
     }
 }

@@ -78,6 +78,8 @@ package struct PageTables {
             if geometry.window == nil || slidingRun >= block + 1 - seen { end = block + 1 }
         }
         let seen = geometry.firstBlock(at: end * geometry.pageTokens)
+        // Its own first: behind a block that is not held they would not be found again.
+        releaseBehindWindow(&pages, at: end * geometry.pageTokens)
         for block in start..<end {
             if geometry.hasFullLayers, let page = pool.share(PageKey(.full, digests[block])) { pages.full.append(page) }
             guard geometry.window != nil else { continue }

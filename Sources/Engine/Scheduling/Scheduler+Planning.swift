@@ -32,14 +32,17 @@ extension Scheduler {
 
     /// Admits one request if there are pages for all of its tokens, beside what was promised to others.
     private mutating func admit(_ id: RequestID) -> Bool {
+        if let refused, refused.id == id, tables.pool.freeCount <= refused.freePages, !running.isEmpty { return false }
         guard var entry = entries.removeValue(forKey: id) else { return false }
         defer { entries[id] = entry }
+        let free = tables.pool.freeCount
         let found = adopt(&entry)
         let reserve = running.count * tables.geometry.kinds
         let promised = running.reduce(0) { $0 + (entries[$1].map(missingPages) ?? 0) }
         guard running.isEmpty || missingPages(entry) + promised + reserve <= tables.pool.freeCount else {
             tables.release(&entry.pages)
             entry.computed = 0
+            refused = (id, free)
             return false
         }
         if let order = entry.order {
@@ -49,9 +52,11 @@ extension Scheduler {
             queue.remove(id, tenant: entry.request.tenant)
             admissions += 1
             entry.order = admissions
-            statistics.cacheQueries += entry.request.tokens.count
+            queue.charge(entry.request.tenant, Double(entry.tokens.count - found.count))
+            if !entry.request.isScored { statistics.cacheQueries += entry.tokens.count }
             running.append(id)
         }
+        entry.isRunning = true
         count(found, &entry)
         entry.turn = steps - 1
         return true
@@ -86,7 +91,8 @@ extension Scheduler {
 
     /// The next chunk of one prompt.
     private mutating func planPrompt(_ id: RequestID, _ budget: inout (all: Int, scored: Int), _ step: inout Step) {
-        guard budget.all > 0, var entry = entries[id] else { return }
+        // One that was preempted a moment ago may still be on the list.
+        guard budget.all > 0, var entry = entries[id], entry.isRunning else { return }
         let found = adopt(&entry)
         count(found, &entry)
         entries[id] = entry
@@ -132,7 +138,6 @@ extension Scheduler {
         entry.extendDigests(blocks: most, pageTokens: geometry.pageTokens)
         let end = tables.adopt(&entry.pages, from: start, digests: entry.digests.prefix(most))
         entry.computed = end * geometry.pageTokens
-        tables.releaseBehindWindow(&entry.pages, at: entry.computed)
         return none.lowerBound..<entry.computed
     }
 
@@ -140,6 +145,7 @@ extension Scheduler {
     private mutating func count(_ found: Range<Int>, _ entry: inout Entry) {
         let tokens = max(0, min(found.upperBound, entry.request.tokens.count) - max(found.lowerBound, entry.furthest))
         entry.cached += tokens
+        entry.furthest = max(entry.furthest, found.upperBound)
         statistics.cacheHits += tokens
     }
 
@@ -147,6 +153,7 @@ extension Scheduler {
         guard var entry = entries.removeValue(forKey: id) else { return }
         tables.release(&entry.pages)
         entry.computed = 0
+        entry.isRunning = false
         running.removeAll { $0 == id }
         preempted.insert(id, at: preempted.firstIndex { entry.order ?? 0 < entries[$0]?.order ?? 0 } ?? preempted.count)
         entries[id] = entry

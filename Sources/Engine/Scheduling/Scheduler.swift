@@ -59,7 +59,7 @@ package struct Scheduler {
     /// What has happened so far.
     package struct Statistics: Equatable, Sendable {
         package var preemptions = 0
-        /// Prompt tokens of admitted requests.
+        /// Prompt tokens of admitted requests that may take from the cache.
         package var cacheQueries = 0
         /// Of these, found in the cache.
         package var cacheHits = 0
@@ -79,6 +79,8 @@ package struct Scheduler {
         var furthest = 0
         var pages = KVPages(full: [], sliding: [])
         var digests: [BlockDigest] = []
+        /// Whether it is admitted and has not given its pages up.
+        var isRunning = false
         /// Tokens of the prompt that were taken from the cache.
         var cached = 0
         /// The order of admission, once admitted.
@@ -99,6 +101,8 @@ package struct Scheduler {
     var preempted: [RequestID] = []
     var tables: PageTables
     var steps: UInt64 = 0
+    /// The request that did not fit, and the free pages that it found.
+    var refused: (id: RequestID, freePages: Int)?
     var admissions: UInt64 = 0
     package internal(set) var statistics = Statistics()
 
@@ -129,6 +133,9 @@ package struct Scheduler {
         preempted.removeAll { $0 == id }
     }
 
+    /// The pages that a sequence holds.
+    package func pages(of id: RequestID) -> KVPages { entries[id]?.pages ?? KVPages() }
+
     /// The tokens at `range` of a sequence.
     package func tokens(of id: RequestID, _ range: Range<Int>) -> ArraySlice<Int32> { entries[id]?.tokens[range] ?? [] }
 
@@ -149,10 +156,12 @@ package struct Scheduler {
             guard var entry = entries.removeValue(forKey: work.id) else { continue }
             statistics.recomputed += max(0, min(entry.furthest, work.range.upperBound) - work.range.lowerBound)
             let isNew = max(0, work.range.upperBound - max(entry.furthest, work.range.lowerBound))
-            // As in the paper, a token generated counts twice a token read.
-            let isGenerated = work.range.lowerBound >= entry.request.tokens.count
-            if !isGenerated { statistics.promptTokens += isNew }
-            queue.charge(entry.request.tenant, Double(isGenerated ? isNew * 2 : isNew))
+            // As in the paper, a token generated counts twice a token read, which was charged at admission.
+            if work.range.lowerBound >= entry.request.tokens.count {
+                queue.charge(entry.request.tenant, Double(2 * isNew))
+            } else {
+                statistics.promptTokens += isNew
+            }
 
             let blocks = entry.computed / pageTokens..<work.range.upperBound / pageTokens
             entry.computed = work.range.upperBound
