@@ -27,6 +27,7 @@ public final class Engine: Sendable {
         options: EngineOptions = EngineOptions(), model: @escaping @Sendable () throws -> Model
     ) async throws {
         try options.validate()
+        capacity = options.sequences + min(options.queue, Int.max - options.sequences)
         let inbox = Inbox(running: options.sequences, waiting: options.queue)
         let group = DispatchGroup()
         (memory, vocabularySize) = try await withCheckedThrowingContinuation { ready in
@@ -68,6 +69,9 @@ public final class Engine: Sendable {
 
     /// What the engine is doing, and has done.
     public var metrics: EngineMetrics { inbox.metrics }
+
+    /// Requests that may run and wait together.
+    public let capacity: Int
 
     /// Whether new requests are refused because the engine is ending.
     public var isShuttingDown: Bool { inbox.isClosed }

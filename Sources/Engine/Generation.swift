@@ -85,8 +85,8 @@ public struct Generation: AsyncSequence, Sendable {
         stream.makeAsyncIterator()
     }
 
-    /// Ends the generation within one step; harmless when it has ended.
-    public func cancel() { inbox.cancel(id) }
+    /// Ends the generation within one step, by default as cancelled; harmless when it has ended.
+    public func cancel(as reason: FinishReason = .cancelled) { inbox.cancel(id, as: reason) }
 
     /// Tokens and times. Nil until the generation has ended: known once `finished` was yielded or an error thrown.
     public var usage: GenerationUsage? { finalUsage.value.withLock { $0 } }

@@ -16,7 +16,7 @@ final class Inbox: @unchecked Sendable {
     /// What has come since the last look.
     struct Mail {
         var submissions: [Submission] = []
-        var cancellations: [RequestID] = []
+        var cancellations: [(id: RequestID, reason: FinishReason)] = []
         /// When requests that still run are to be ended; nil until the engine is shut down.
         var deadline: ContinuousClock.Instant?
 
@@ -80,10 +80,10 @@ final class Inbox: @unchecked Sendable {
     }
 
     /// Asks for the end of a request; one that has ended is ignored.
-    func cancel(_ id: RequestID) {
+    func cancel(_ id: RequestID, as reason: FinishReason = .cancelled) {
         condition.withLock {
             guard unfinished > 0 else { return }
-            mail.cancellations.append(id)
+            mail.cancellations.append((id, reason))
             condition.signal()
         }
     }

@@ -51,7 +51,7 @@ final class StepLoop {
     func run() {
         while let mail = inbox.take(waiting: sequences.isEmpty) {
             for submission in mail.submissions { begin(submission) }
-            for id in mail.cancellations { end(id, .success(.cancelled)) }
+            for (id, reason) in mail.cancellations { end(id, .success(reason)) }
             endLate(shutdown: mail.deadline)
             step()
         }

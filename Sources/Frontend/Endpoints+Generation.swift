@@ -9,6 +9,8 @@ extension Endpoints {
         let prompt = try prompt(for: request.prompt)
         let fields = request.generation
         let endTokens = harmony.stopTokens.union(configuration.endTokens)
+        try checkSize(
+            choices: fields.choices, scoredPositions: fields.promptLogprobs.map { prompt.count * ($0 + 1) } ?? 0)
         let choices = try (0..<fields.choices).map { index in
             var generation = fields.request(
                 prompt: prompt, choice: index, maxTokens: request.maxTokens, endTokens: endTokens,
@@ -33,6 +35,11 @@ extension Endpoints {
             case .tokens(let tokens): tokens
             }
         }
+        let promptTokens = prompts.reduce(0) { $0 + $1.count }
+        let alternatives = max(fields.promptLogprobs ?? -1, request.echo ? request.logprobs ?? -1 : -1)
+        try checkSize(
+            choices: prompts.count * fields.choices, scoredPositions: promptTokens * fields.choices * (alternatives + 1)
+        )
         let choices = try prompts.flatMap { prompt in
             try (0..<fields.choices).map { index in
                 var generation = fields.request(
@@ -48,9 +55,26 @@ extension Endpoints {
                 return (choice, try engine.submit(generation))
             }
         }
-        let promptTokens = prompts.reduce(0) { $0 + $1.count }
         return try await respond(with: choices, fields, promptTokens: promptTokens, promptField: "prompt")
     }
+
+    /// Refuses what no free place and no patience would make possible: more choices than there are places, or more
+    /// log-probabilities of prompts than are held for one request.
+    private func checkSize(choices: Int, scoredPositions: Int) throws(APIError) {
+        guard choices <= engine.capacity else {
+            throw .invalid(
+                "\(choices) choices are asked for; this server takes \(engine.capacity) at a time.", param: "n",
+                code: "invalid_value")
+        }
+        guard scoredPositions <= Self.mostScores else {
+            throw .invalid(
+                "\(scoredPositions) log-probabilities of prompt tokens are asked for; a request may have "
+                    + "\(Self.mostScores).", param: "prompt_logprobs", code: "invalid_value")
+        }
+    }
+
+    /// Each is some 400 bytes until the answer is sent.
+    private static let mostScores = 1 << 20
 
     /// The tokens that the model is given for a chat.
     func prompt(for fields: ChatPromptFields) throws -> [Int32] {

@@ -52,6 +52,8 @@ public final class FrontendServer: Sendable {
             now: now)
         var limits = HTTPLimits()
         limits.bodyBytes = configuration.maximumBodyBytes
+        // One for every request that the engine takes, and some for those who are to be told that it takes no more.
+        limits.connections = max(limits.connections, UInt32(clamping: min(engine.capacity, 1 << 20) + 128))
         listen = configuration.listen
         http = HTTPServer(limits: limits, log: accessLog) { await endpoints.respond(to: $0) }
     }

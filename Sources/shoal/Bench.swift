@@ -55,6 +55,7 @@ enum Bench: Command {
 
     static func run(_ arguments: Arguments) async throws {
         let settings = try BenchSettings(arguments)
+        for name in ["json", "plot"] { if let file = arguments.string(name) { try checkWritable(file) } }
         let levels = try await withCheckedThrowingContinuation { continuation in
             // A thread of its own: nothing may come between a token's arrival and its time stamp.
             Thread.detachNewThread { continuation.resume(with: Result { try measure(settings) }) }
@@ -95,6 +96,14 @@ enum Bench: Command {
             }
         }
         return run.run()
+    }
+
+    /// A file that cannot be written is better known before the measurement than after it.
+    private static func checkWritable(_ file: String) throws(Failure) {
+        guard let stream = fopen(file, "a") else {
+            throw Failure("cannot write \(file): \(String(cString: strerror(errno)))")
+        }
+        fclose(stream)
     }
 
     private static func write(_ text: String, to file: String) throws(Failure) {

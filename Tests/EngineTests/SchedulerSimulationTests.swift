@@ -174,6 +174,7 @@ private struct Simulation {
             let pages = scheduler.pages(of: id)
             let count = pages.full.count + pages.sliding.count { $0 != KVPages.none }
             held += count
+            if count > 0, !scheduler.isRunning(id) { return "a sequence that waits holds \(count) pages" }
             if count > geometry.pages(forTokens: client.tokens.count) { return "a sequence holds \(count) pages" }
         }
         // Pages that several sequences read are counted for each.

@@ -82,10 +82,14 @@ struct EndpointTests {
 
     @Test("more requests than the engine takes are told to come back")
     func overloaded() async throws {
-        try await FixtureServer.run(options: EngineOptions(sequences: 1, queue: 0)) { server in
+        try await FixtureServer.run(options: EngineOptions(sequences: 1, queue: 1)) { server in
+            let other = try server.engine.submit(GenerationRequest(prompt: [1]))
             let reply = try await server.post("/v1/completions", ["prompt": ["a", "b"], "max_tokens": 1000])
             #expect(reply.status == 429)
             #expect(reply.head.contains("Retry-After: "))
+            let hopeless = try await server.post("/v1/completions", ["prompt": ["a", "b", "c"], "max_tokens": 1])
+            #expect(hopeless.status == 400 && hopeless.json["error"]?["param"] == "n")
+            other.cancel()
             #expect(try await eventually { server.engine.metrics.running + server.engine.metrics.waiting == 0 })
             #expect(try await server.post("/v1/completions", ["prompt": "a", "max_tokens": 1]).status == 200)
         }

@@ -176,13 +176,15 @@ struct GenerationTests {
 
     @Test("where one of several choices finds no place, none runs on, and the client is told at once")
     func refusedChoice() async throws {
-        try await FixtureServer.run(options: EngineOptions(sequences: 1, queue: 1)) { server in
+        try await FixtureServer.run(options: EngineOptions(sequences: 1, queue: 4)) { server in
+            let other = try server.engine.submit(GenerationRequest(prompt: [1]))
             let start = ContinuousClock.now
             let reply = try await server.post(
                 "/v1/chat/completions", ["messages": [["role": "user", "content": "a"]], "n": 5, "stream": true])
             #expect(reply.status == 429 && reply.json["error"]?["code"] == "overloaded")
             #expect(reply.head.contains("Retry-After: "))
             #expect(start.duration(to: .now) < .seconds(5))
+            other.cancel()
             #expect(try await eventually { server.engine.metrics.isIdle })
             #expect(try await server.post("/v1/completions", ["prompt": "a", "max_tokens": 1, "n": 2]).status == 200)
         }

@@ -114,7 +114,8 @@ static void deliver(struct line *line, int64_t time) {
         struct chunk *chunk = &line->chunks[line->first];
         if (chunk->due > time) return;
         ssize_t count = send(line->to, chunk->bytes + chunk->written, chunk->count - chunk->written, MSG_NOSIGNAL);
-        if (count < 0 && errno != EAGAIN && errno != EINTR) line->ended = 1;
+        // Nobody takes the rest any more.
+        if (count < 0 && errno != EAGAIN && errno != EINTR) line->ended = 1, line->count = 0;
         if (count < 0) return;
         chunk->written += (size_t)count;
         if (chunk->written < chunk->count) return;

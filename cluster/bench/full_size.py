@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import pathlib
+import secrets
 import statistics
 import sys
 import time
@@ -28,7 +29,9 @@ def memory(pid):
 
 def stream(server, prompt, tokens):
     """When one streamed completion was asked for, and when each of its tokens came."""
-    body = {"prompt": prompt, "max_tokens": tokens, "temperature": 0, "stream": True}
+    body = {"prompt": prompt, "max_tokens": tokens, "temperature": 0, "stream": True, "ignore_eos": True}
+    # Nothing may be found in the prefix cache: the prompt is to be computed.
+    body["cache_salt"] = secrets.token_hex(8)
     message = urllib.request.Request(
         server.url + "/v1/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )

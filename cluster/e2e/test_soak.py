@@ -16,7 +16,7 @@ SECONDS = float(os.environ.get("SOAK_SECONDS", "120"))
 # Little memory for keys and values, so that requests are preempted; prompts that share beginnings.
 SERVER = ["--kv-memory", "500K", "--context", "600", "--max-sequences", "12", "--threads", "1"]
 LOAD = ["--concurrency", "16", "--cancel", "0.2", "--input-tokens", "uniform:1-300", "--output-tokens", "uniform:1-300"]
-LOAD += ["--shared-prefix", "0.5", "--prefixes", "4", "--temperature", "1", "--timeout", "60", "--ignore-eos"]
+LOAD += ["--shared-prefix", "0.5", "--prefixes", "4", "--temperature", "1", "--timeout", "300", "--ignore-eos"]
 
 
 def resident(pid):

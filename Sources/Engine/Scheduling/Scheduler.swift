@@ -133,6 +133,9 @@ package struct Scheduler {
         preempted.removeAll { $0 == id }
     }
 
+    /// Whether a request is admitted and has not given its pages up.
+    package func isRunning(_ id: RequestID) -> Bool { entries[id]?.isRunning == true }
+
     /// The pages that a sequence holds.
     package func pages(of id: RequestID) -> KVPages { entries[id]?.pages ?? KVPages() }
 

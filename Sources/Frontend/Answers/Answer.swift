@@ -92,7 +92,7 @@ struct Answer<Kind: Choice>: Sendable {
             for try await event in generation where ended.choice.finishReason == nil {
                 if case .prompt(let scores) = event { ended.promptLogprobs = promptLogprobs?.json(scores) }
                 await each(ended.choice.take(event))
-                if ended.choice.finishReason != nil { generation.cancel() }
+                if ended.choice.finishReason != nil { generation.cancel(as: .stop) }
             }
         } catch  where ended.choice.finishReason != nil {
             // What fails after the end concerns nobody.

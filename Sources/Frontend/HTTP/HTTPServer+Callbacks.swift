@@ -99,9 +99,14 @@ extension HTTPServer {
         if let authorization = header("Authorization", of: connection),
             authorization.prefix(scheme.count).lowercased() == scheme
         {
-            return authorization.dropFirst(scheme.count).trimmingCharacters(in: .whitespaces)
+            return bounded(authorization.dropFirst(scheme.count).trimmingCharacters(in: .whitespaces))
         }
-        return header("api-key", of: connection) ?? header("x-api-key", of: connection) ?? ""
+        return bounded(header("api-key", of: connection) ?? header("x-api-key", of: connection) ?? "")
+    }
+
+    /// Keys are remembered for a while, so a long one is shortened to what still tells it from others.
+    private static func bounded(_ key: String) -> String {
+        key.utf8.count <= 256 ? key : "\(key.prefix(64)) \(key.hashValue)"
     }
 
     private static func header(_ name: String, of connection: OpaquePointer) -> String? {

@@ -21,6 +21,7 @@ package struct GenerationFields: Sendable {
     /// At most so many choices are drawn for one request.
     static let maximumChoices = 128
     private static let maximumStops = 16
+    private static let maximumStopBytes = 1024
 
     /// - Throws: ``APIError``.
     init(_ reader: inout ObjectReader, model: ServedModel) throws {
@@ -50,7 +51,11 @@ package struct GenerationFields: Sendable {
         }
         return try fields.map { field in
             let text = try field.string()
-            guard !text.isEmpty else { throw field.invalid("a stop string must not be empty", code: "invalid_value") }
+            guard (1...maximumStopBytes).contains(text.utf8.count) else {
+                throw field.invalid(
+                    "a stop string has \(text.utf8.count) bytes; expected 1 to \(maximumStopBytes)",
+                    code: "invalid_value")
+            }
             return text
         }
     }

@@ -10,7 +10,9 @@ enum EngineFlags {
     static let flags = [
         context, memory,
         Flag("max-sequences", "N", "Requests computed at a time (default 32)."),
-        Flag("max-batch-tokens", "N", "Tokens computed in a step, so how long a prompt delays others (default 256)."),
+        Flag(
+            "max-batch-tokens", "N",
+            "Tokens of a step: how long a prompt delays others (default 256, or --max-sequences + 64)."),
         Flag("max-queue", "N", "Requests that wait beyond those before the next gets 429 (default 128)."),
     ]
 
