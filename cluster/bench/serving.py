@@ -10,8 +10,8 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 from processes import SHOAL, Server, running  # noqa: E402
 
-# Requests at each number of clients: enough waves for a median, few enough for a quarter of an hour at full size.
-REQUESTS = {1: 4, 2: 8, 4: 16, 8: 32, 16: 48, 32: 64}
+# Requests at each number of clients: waves enough for a median, few enough for ten minutes at full size.
+REQUESTS = {1: 4, 2: 6, 4: 12, 8: 16, 16: 32, 32: 64}
 PROMPT, ANSWER = 128, 64
 SHARED_PREFIX = 2000
 # The load beside which short prompts are sent, and for how long, in seconds.
