@@ -32,6 +32,27 @@ require_swift() {
     }
 }
 
+# Installs what the measurements need, builds the command, and names it in SHOAL.
+build_shoal() {
+    # shellcheck disable=SC2086
+    install $build_packages python3
+    require_swift
+    swift build -c release --product shoal >/dev/null
+    SHOAL="$(swift build -c release --show-bin-path)/shoal"
+    export SHOAL
+}
+
+# The full-size gpt-oss-20b with random weights in folder $1, made where it is missing (13.8 GB); TOKENIZER may name a
+# tokenizer.json of o200k_harmony for it.
+synthesise_full_size() {
+    [ ! -f "$1/config.json" ] || return 0
+    local start
+    start=$(date +%s)
+    "$SHOAL" synthesize --preset gpt-oss-20b --out "$1" ${TOKENIZER:+--tokenizer "$TOKENIZER"}
+    say "synthesised in $(($(date +%s) - start)) s"
+}
+full_size=${SHOAL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shoal}/gpt-oss-20b-synthetic
+
 # clang ARGUMENT…: the toolchain's own, whatever other is on the PATH; Debian's is too old for the kernels.
 clang() {
     "$(dirname "$(readlink -f "$(command -v swift)")")/clang" "$@"
