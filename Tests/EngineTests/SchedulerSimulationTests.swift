@@ -62,7 +62,8 @@ private struct Simulation {
     init(_ generator: inout SeededGenerator) {
         let sequences = Int.random(in: 1...8, using: &generator)
         limits = .init(
-            sequences: sequences, batchTokens: sequences + .random(in: 0...24, using: &generator),
+            sequences: sequences,
+            batchTokens: sequences + .random(in: 0...(Bool.random(using: &generator) ? 2 : 24), using: &generator),
             scoredTokens: .random(in: 1...6, using: &generator))
         let hasFull = Int.random(in: 0..<8, using: &generator) > 0
         geometry = PageGeometry(
@@ -70,7 +71,9 @@ private struct Simulation {
             window: hasFull && Bool.random(using: &generator) ? nil : .random(in: 1...9, using: &generator),
             chunkTokens: limits.batchTokens)
         longest = .random(in: 4...(Bool.random(using: &generator) ? 60 : 200), using: &generator)
-        pageCount = geometry.pages(forTokens: longest) + .random(in: 0...25, using: &generator)
+        pageCount =
+            geometry.pages(forTokens: longest)
+            + .random(in: 0...(Bool.random(using: &generator) ? 5 : 40), using: &generator)
         scheduler = Scheduler(limits: limits, geometry: geometry, pageCount: pageCount)
         memory = Array(repeating: 0, count: pageCount * geometry.pageTokens)
         description = "\(limits) \(geometry) \(pageCount) pages, at most \(longest) tokens"
