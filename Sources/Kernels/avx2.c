@@ -6,7 +6,7 @@
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 
 #define TOKENS 4
-#define FEW_TOKENS 1
+#define FEW_TOKENS 2
 #define MXFP4_OFFSET 12
 #define Q8_OFFSET 0
 #define F32_ROWS 2
@@ -41,24 +41,47 @@ INLINE void words_of_rows(const uint8_t *const rows[SHOAL_TILE_ROWS], size_t off
     for (int i = 0; i < 4; i++) memcpy(&words[i], halves[i], sizeof words[i]);
 }
 
-/// The block at `offset` of each of sixteen rows, as doubled values plus 12: [8][16 rows][4 columns], even columns
-/// first.
-INLINE void decode_mxfp4_block(const uint8_t *const rows[SHOAL_TILE_ROWS], size_t offset, uint8_t *values) {
+/// The even and the odd columns of the blocks in 64 bytes, as doubled values plus 12.
+INLINE void decode_mxfp4_bytes(u8x64 codes, u8x64 *even, u8x64 *odd) {
     const __m256i lookup = _mm256_broadcastsi128_si256(
         _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
     const __m256i low = _mm256_set1_epi8(15);
+    __m256i halves[2], even_halves[2], odd_halves[2];
+    memcpy(halves, &codes, sizeof halves);
+    for (int i = 0; i < 2; i++) {
+        even_halves[i] = _mm256_shuffle_epi8(lookup, _mm256_and_si256(halves[i], low));
+        odd_halves[i] = _mm256_shuffle_epi8(lookup, _mm256_and_si256(_mm256_srli_epi16(halves[i], 4), low));
+    }
+    memcpy(even, even_halves, sizeof even_halves);
+    memcpy(odd, odd_halves, sizeof odd_halves);
+}
+
+/// The block at `offset` of each of sixteen rows, decoded: [8][16 rows][4 columns], even columns first.
+INLINE void decode_mxfp4_block(const uint8_t *const rows[SHOAL_TILE_ROWS], size_t offset, uint8_t *values) {
     u32x16 words[4];
     words_of_rows(rows, offset, words);
     for (int i = 0; i < 4; i++) {
-        __m256i halves[2];
-        memcpy(halves, &words[i], sizeof halves);
-        for (int half = 0; half < 2; half++) {
-            __m256i even = _mm256_shuffle_epi8(lookup, _mm256_and_si256(halves[half], low));
-            __m256i odd = _mm256_shuffle_epi8(lookup, _mm256_and_si256(_mm256_srli_epi16(halves[half], 4), low));
-            _mm256_store_si256((__m256i *)(values + i * 64 + half * 32), even);
-            _mm256_store_si256((__m256i *)(values + (i + 4) * 64 + half * 32), odd);
-        }
+        u8x64 even, odd;
+        decode_mxfp4_bytes((u8x64)words[i], &even, &odd);
+        memcpy(values + i * 64, &even, sizeof even);
+        memcpy(values + (i + 4) * 64, &odd, sizeof odd);
     }
+}
+
+/// Adds to the sums the dot products of four neighbouring bytes each, of decoded weights and activations. maddubs adds
+/// pairs of products in 16 bits, which saturate; two pair sums stay below 2 * 2 * 24 * 127 = 12,192.
+INLINE i32x16 add_dots(i32x16 sums, u8x64 even, i8x64 x_even, u8x64 odd, i8x64 x_odd) {
+    __m256i total[2], w[2][2], x[2][2];
+    memcpy(total, &sums, sizeof total);
+    memcpy(w[0], &even, sizeof w[0]), memcpy(w[1], &odd, sizeof w[1]);
+    memcpy(x[0], &x_even, sizeof x[0]), memcpy(x[1], &x_odd, sizeof x[1]);
+    for (int i = 0; i < 2; i++) {
+        __m256i pairs =
+            _mm256_add_epi16(_mm256_maddubs_epi16(w[0][i], x[0][i]), _mm256_maddubs_epi16(w[1][i], x[1][i]));
+        total[i] = _mm256_add_epi32(total[i], _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    }
+    memcpy(&sums, total, sizeof sums);
+    return sums;
 }
 
 /// The dot products of one block, eight rows and `tokens` tokens. maddubs adds pairs of products in 16 bits, which
@@ -92,40 +115,48 @@ INLINE void dots_of_eight(
     }
 }
 
-/// sums[t] += the products of `tokens` tokens with a tile over `blocks` blocks, the first of them at index `at` of x.
-/// Meanwhile the bytes `prefetch_distance` behind are fetched, unless that is 0.
+/// sums[tile * tokens + t] += the products of `tokens` tokens with the tiles over `blocks` blocks, the first of them at
+/// index `at` of x.
 INLINE void q8_products(
-    product_kind kind, int tokens, const uint8_t *values, size_t prefetch_distance, const float *scales,
-    const q8_slice *x, size_t at, size_t blocks, f32x16 *sums) {
-    // Eight rows after the other eight: all sixteen at once would not fit the registers.
-    for (int half = 0; half < 2; half++) {
+    product_kind kind, int tokens, const tile_blocks *w, const q8_slice *x, size_t at, size_t blocks, f32x16 *sums) {
+    // Eight rows after the other eight: more at once would not fit the registers.
+    for (size_t half = 0; half < 2 * (size_t)tiles_at_once(kind); half++) {
+        const uint8_t *values = w->values + half / 2 * w->values_step + half % 2 * 32;
+        const float *scales = w->scales + half / 2 * w->scales_step + half % 2 * 8;
+        f32x16 *rows = sums + half / 2 * (size_t)tokens;
         __m256 eight[TOKENS];
-        for (int t = 0; t < tokens; t++) eight[t] = half ? sums[t].hi : sums[t].lo;
+        for (int t = 0; t < tokens; t++) eight[t] = half % 2 ? rows[t].hi : rows[t].lo;
         for (size_t b = 0; b < blocks; b++) {
-            size_t first = at + b * x->stride;
-            if (half == 0) prefetch_tile_block(values + b * 512, prefetch_distance);
+            size_t first = at + b * (size_t)tokens;
+            const uint8_t *block = values + b * SHOAL_TILE_ROWS * SHOAL_BLOCK;
+            if (half == 0) prefetch_ahead(w, b);
             __m256i dots[TOKENS];
-            for (int t = 0; t < tokens; t++) dots[t] = _mm256_set1_epi32(x->offsets[first + (size_t)t]);
+            __m256 scale = _mm256_loadu_ps(scales + b * LANES);
+            for (int t = 0; t < tokens; t++) {
+                dots[t] = _mm256_set1_epi32(x->offsets[first + (size_t)t]);
+                if (kind == MXFP4_BY_8) dots[t] = _mm256_add_epi32(dots[t], _mm256_castps_si256(scale));
+            }
             if (kind == Q8_BY_16) {
                 __m256i high[TOKENS];
                 for (int t = 0; t < tokens; t++) high[t] = _mm256_setzero_si256();
-                dots_of_eight(kind, tokens, values + b * 512 + half * 32, x->values + first, high);
+                dots_of_eight(kind, tokens, block, x->values + first, high);
                 for (int t = 0; t < tokens; t++)
                     dots[t] = _mm256_add_epi32(dots[t], _mm256_sub_epi32(_mm256_slli_epi32(high[t], 8), high[t]));
             }
-            dots_of_eight(
-                kind, tokens, values + b * 512 + half * 32, (kind == Q8_BY_16 ? x->low : x->values) + first, dots);
-            __m256 scale = _mm256_loadu_ps(scales + b * LANES + half * 8);
+            dots_of_eight(kind, tokens, block, (kind == Q8_BY_16 ? x->low : x->values) + first, dots);
             for (int t = 0; t < tokens; t++) {
-                __m256 factor = _mm256_mul_ps(_mm256_set1_ps(x->scales[first + (size_t)t]), scale);
-                eight[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[t]), factor, eight[t]);
+                __m256 x_scale = _mm256_set1_ps(x->scales[first + (size_t)t]);
+                if (kind == MXFP4_BY_8)
+                    eight[t] = _mm256_fmadd_ps(_mm256_sub_ps(_mm256_castsi256_ps(dots[t]), scale), x_scale, eight[t]);
+                else
+                    eight[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[t]), _mm256_mul_ps(x_scale, scale), eight[t]);
             }
         }
         for (int t = 0; t < tokens; t++) {
-            if (half)
-                sums[t].hi = eight[t];
+            if (half % 2)
+                rows[t].hi = eight[t];
             else
-                sums[t].lo = eight[t];
+                rows[t].lo = eight[t];
         }
     }
 }

@@ -7,7 +7,7 @@
     __attribute__((target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"))), apply_to = function)
 
 #define TOKENS 8
-#define FEW_TOKENS 4
+#define FEW_TOKENS 8
 #define MXFP4_OFFSET 12
 #define Q8_OFFSET 128
 #define F32_ROWS 4
@@ -21,9 +21,9 @@
 
 INLINE __m512i load_lanes(const uint8_t *const rows[4 * 4], int first, size_t offset) {
     __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(rows[first] + offset)));
-    v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(rows[first + 4] + offset)), 1);
-    v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(rows[first + 8] + offset)), 2);
-    return _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(rows[first + 12] + offset)), 3);
+    v = _mm512_mask_broadcast_i32x4(v, 0x00f0, _mm_loadu_si128((const __m128i *)(rows[first + 4] + offset)));
+    v = _mm512_mask_broadcast_i32x4(v, 0x0f00, _mm_loadu_si128((const __m128i *)(rows[first + 8] + offset)));
+    return _mm512_mask_broadcast_i32x4(v, 0xf000, _mm_loadu_si128((const __m128i *)(rows[first + 12] + offset)));
 }
 
 /// Word i of the sixteen bytes at `offset` of each of sixteen rows, in order of rows: a 4x4 transposition of 32-bit
@@ -39,20 +39,31 @@ INLINE void words_of_rows(const uint8_t *const rows[SHOAL_TILE_ROWS], size_t off
     words[3] = (u32x16)_mm512_unpackhi_epi64(ab_high, cd_high);
 }
 
-/// The block at `offset` of each of sixteen rows, as doubled values plus 12: [8][16 rows][4 columns], even columns
-/// first.
-INLINE void decode_mxfp4_block(const uint8_t *const rows[SHOAL_TILE_ROWS], size_t offset, uint8_t *values) {
+/// The even and the odd columns of the blocks in 64 bytes, as doubled values plus 12.
+INLINE void decode_mxfp4_bytes(u8x64 codes, u8x64 *even, u8x64 *odd) {
     const __m512i lookup = _mm512_broadcast_i32x4(
         _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
     const __m512i low = _mm512_set1_epi8(15);
+    *even = (u8x64)_mm512_shuffle_epi8(lookup, _mm512_and_si512((__m512i)codes, low));
+    *odd = (u8x64)_mm512_shuffle_epi8(lookup, _mm512_and_si512(_mm512_srli_epi16((__m512i)codes, 4), low));
+}
+
+/// The block at `offset` of each of sixteen rows, decoded: [8][16 rows][4 columns], even columns first.
+INLINE void decode_mxfp4_block(const uint8_t *const rows[SHOAL_TILE_ROWS], size_t offset, uint8_t *values) {
     u32x16 words[4];
     words_of_rows(rows, offset, words);
     for (int i = 0; i < 4; i++) {
-        __m512i even = _mm512_shuffle_epi8(lookup, _mm512_and_si512((__m512i)words[i], low));
-        __m512i odd = _mm512_shuffle_epi8(lookup, _mm512_and_si512(_mm512_srli_epi16((__m512i)words[i], 4), low));
-        _mm512_store_si512(values + i * 64, even);
-        _mm512_store_si512(values + (i + 4) * 64, odd);
+        u8x64 even, odd;
+        decode_mxfp4_bytes((u8x64)words[i], &even, &odd);
+        memcpy(values + i * 64, &even, sizeof even);
+        memcpy(values + (i + 4) * 64, &odd, sizeof odd);
     }
+}
+
+/// Adds to the sums the dot products of four neighbouring bytes each, of decoded weights and activations.
+INLINE i32x16 add_dots(i32x16 sums, u8x64 even, i8x64 x_even, u8x64 odd, i8x64 x_odd) {
+    __m512i dots = _mm512_dpbusd_epi32((__m512i)sums, (__m512i)even, (__m512i)x_even);
+    return (i32x16)_mm512_dpbusd_epi32(dots, (__m512i)odd, (__m512i)x_odd);
 }
 
 /// Columns 4 i to 4 i + 3 of a block, for all sixteen rows.
@@ -62,37 +73,55 @@ INLINE __m512i four_columns(const int8_t *block, int i) {
     return _mm512_set1_epi32(four);
 }
 
-/// sums[t] += the products of `tokens` tokens with a tile over `blocks` blocks, the first of them at index `at` of x.
-/// Meanwhile the bytes `prefetch_distance` behind are fetched, unless that is 0.
+/// sums[tile * tokens + t] += the products of `tokens` tokens with the tiles over `blocks` blocks, the first of them at
+/// index `at` of x.
 INLINE void q8_products(
-    product_kind kind, int tokens, const uint8_t *values, size_t prefetch_distance, const float *scales,
-    const q8_slice *x, size_t at, size_t blocks, f32x16 *sums) {
-    for (size_t b = 0; b < blocks; b++) {
-        prefetch_tile_block(values + b * 512, prefetch_distance);
-        size_t first = at + b * x->stride;
-        __m512i dots[TOKENS], high[TOKENS];
-        for (int t = 0; t < tokens; t++) {
-            dots[t] = _mm512_set1_epi32(x->offsets[first + (size_t)t]);
-            high[t] = _mm512_setzero_si512();
+    product_kind kind, int tokens, const tile_blocks *w, const q8_slice *x, size_t at, size_t blocks, f32x16 *sums) {
+    const int tiles = tiles_at_once(kind);
+    f32x16 results[MOST_SUMS];
+#pragma clang loop unroll(full)
+    for (int j = 0; j < tiles * tokens; j++) results[j] = sums[j];
+    for (size_t b = 0; b < blocks; b++, at += (size_t)tokens) {
+        const uint8_t *values = w->values + b * SHOAL_TILE_ROWS * SHOAL_BLOCK;
+        prefetch_ahead(w, b);
+        f32x16 scales[2];
+        for (int tile = 0; tile < tiles; tile++)
+            scales[tile] = load(w->scales + b * LANES + (size_t)tile * w->scales_step, LANES);
+        __m512i dots[MOST_SUMS], high[MOST_SUMS];
+#pragma clang loop unroll(full)
+        for (int j = 0; j < tiles * tokens; j++) {
+            dots[j] = _mm512_set1_epi32(x->offsets[at + (size_t)(j % tokens)]);
+            if (kind == MXFP4_BY_8) dots[j] = _mm512_add_epi32(dots[j], (__m512i)scales[j / tokens]);
+            high[j] = _mm512_setzero_si512();
         }
 #pragma clang loop unroll(full)
         for (int i = 0; i < 8; i++) {
-            __m512i w = _mm512_loadu_si512(values + (b * 8 + (size_t)i) * 64);
+            __m512i first = _mm512_loadu_si512(values + i * 64), second = first;
+            if (tiles == 2) second = _mm512_loadu_si512(values + w->values_step + i * 64);
+#pragma clang loop unroll(full)
             for (int t = 0; t < tokens; t++) {
-                __m512i u = four_columns(x->values[first + (size_t)t], i);
+                __m512i four = four_columns(x->values[at + (size_t)t], i);
                 if (kind == Q8_BY_16) {
-                    high[t] = _mm512_dpbusd_epi32(high[t], w, u);
-                    u = four_columns(x->low[first + (size_t)t], i);
+                    high[t] = _mm512_dpbusd_epi32(high[t], first, four);
+                    four = four_columns(x->low[at + (size_t)t], i);
                 }
-                dots[t] = _mm512_dpbusd_epi32(dots[t], w, u);
+                dots[t] = _mm512_dpbusd_epi32(dots[t], first, four);
+                if (tiles == 2) dots[tokens + t] = _mm512_dpbusd_epi32(dots[tokens + t], second, four);
             }
         }
-        f32x16 scale = load(scales + b * LANES, LANES);
-        for (int t = 0; t < tokens; t++) {
-            if (kind == Q8_BY_16) dots[t] = (__m512i)((i32x16)dots[t] + (i32x16)high[t] * 255);
-            sums[t] = fma16(_mm512_cvtepi32_ps(dots[t]), x->scales[first + (size_t)t] * scale, sums[t]);
+#pragma clang loop unroll(full)
+        for (int j = 0; j < tiles * tokens; j++) {
+            float x_scale = x->scales[at + (size_t)(j % tokens)];
+            f32x16 scale = scales[j / tokens];
+            if (kind == Q8_BY_16) dots[j] = (__m512i)((i32x16)dots[j] + ((i32x16)high[j] << 8) - (i32x16)high[j]);
+            if (kind == MXFP4_BY_8)
+                results[j] = fma16((f32x16)dots[j] - scale, splat(x_scale), results[j]);
+            else
+                results[j] = fma16(_mm512_cvtepi32_ps(dots[j]), x_scale * scale, results[j]);
         }
     }
+#pragma clang loop unroll(full)
+    for (int j = 0; j < tiles * tokens; j++) sums[j] = results[j];
 }
 
 /// The MXFP4 values, doubled, of the codes in the lowest four bits of each lane.

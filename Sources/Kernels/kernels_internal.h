@@ -24,6 +24,9 @@ static inline float shoal_mxfp4_half_scale(uint8_t scale) {
     return shoal_float_from_bits(scale >= 2 ? (uint32_t)(scale - 1) << 23 : 0x00200000u << scale);
 }
 
+/// Greater scales count as this one beside int8 rows: so great that no sum of products overflows on its way.
+#define SHOAL_MXFP4_MOST_SCALE 232
+
 /// E2M1 codes, doubled so that they are integers.
 static const int8_t shoal_e2m1_doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 

@@ -4,25 +4,25 @@
 
 #include "vectors.h"
 
-#define SLICE_TOKENS 64    // tokens that share one decoding of the weights
-#define SLICE_BLOCKS 2048  // (token, block) pairs in a slice; one token alone has 65,536 columns in it
-#define GROUP_BLOCKS 16    // blocks of a tile that are decoded into the first-level cache at once
+#define SLICE_TOKENS 64   // tokens that share one decoding of the weights
+#define SLICE_BLOCKS 6144  // (token, block) pairs in a slice
+#define GROUP_BLOCKS 16   // at most so many blocks of a tile are decoded into the first-level cache at once
 
-/// Tokens lie in groups of `stride`, each group block after block, the way the inner loop goes through them.
+/// What is multiplied: the weights, and the bits of the activations.
+typedef enum { MXFP4_BY_8, Q8_BY_8, Q8_BY_16 } product_kind;
+
+/// Tokens lie in `groups` groups whose sizes differ by one at most, each group block after block, the way the inner
+/// loop goes through them.
 typedef struct {
     int8_t values[SLICE_BLOCKS][SHOAL_BLOCK];
     int8_t low[SLICE_BLOCKS][SHOAL_BLOCK];  // the second plane of 16-bit activations, else unused
     int32_t offsets[SLICE_BLOCKS];  // what the dot product begins with, to make up for the weights being unsigned
     float scales[SLICE_BLOCKS];
-    size_t tokens, blocks, stride;
+    size_t tokens, blocks, groups;
 } q8_slice;
 
-INLINE size_t q8_slice_index(const q8_slice *slice, size_t token, size_t block) {
-    return (token / slice->stride * slice->blocks + block) * slice->stride + token % slice->stride;
-}
-
-/// What is multiplied: the weights, and the bits of the activations.
-typedef enum { MXFP4_BY_8, Q8_BY_8, Q8_BY_16 } product_kind;
+/// The first token of a group. Its first block is as far along in the slice, in tokens times the slice's blocks.
+INLINE size_t group_begin(const q8_slice *slice, size_t group) { return slice->tokens * group / slice->groups; }
 
 /// Activation rows of either width.
 typedef struct {
@@ -32,43 +32,62 @@ typedef struct {
     size_t rows, blocks;
 } activation_rows;
 
+/// Tiles that the inner loop takes together. Two share what is loaded of the activations, which is what decoded weights
+/// wait for; int8 ones are read from memory, fastest in one stream.
+INLINE int tiles_at_once(product_kind kind) { return kind == MXFP4_BY_8 ? 2 : 1; }
+
+#define MOST_SUMS 16  // of tiles and tokens
+
+/// Some blocks of one or two tiles of weight rows, as the inner loop reads them.
+typedef struct {
+    const uint8_t *values;
+    const float *scales;              // [blocks][16 rows]; of MXFP4, their anchors
+    size_t values_step, scales_step;  // from the first tile to the second
+    const uint8_t *ahead;             // bytes that will be needed later, to be asked for meanwhile:
+    size_t ahead_lines;               // so many cache lines with each block
+} tile_blocks;
+
+INLINE void prefetch_ahead(const tile_blocks *w, size_t block) {
+    for (size_t line = 0; line < w->ahead_lines; line++)
+        __builtin_prefetch((const void *)((uintptr_t)w->ahead + (block * w->ahead_lines + line) * 64));
+}
+
+typedef uint8_t u8x64 __attribute__((ext_vector_type(64)));
+typedef int8_t i8x64 __attribute__((ext_vector_type(64)));
 typedef int8_t i8x32 __attribute__((ext_vector_type(32)));
 
 INLINE int32_t sum_of(i8x32 v) {
-    typedef int16_t i16x32 __attribute__((ext_vector_type(32)));
     return __builtin_reduce_add(__builtin_convertvector(v, i16x32));
 }
 
-/// Asks for the block of a tile that lies `distance` behind this one.
-INLINE void prefetch_tile_block(const uint8_t *block, size_t distance) {
-    if (distance == 0) return;
-    for (size_t line = 0; line < SHOAL_TILE_ROWS * SHOAL_BLOCK; line += 64)
-        __builtin_prefetch((const void *)((uintptr_t)block + distance + line));
+INLINE i8x32 even_then_odd(i8x32 v) {
+    return SHUFFLE(
+        v, v, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25,
+        27, 29, 31);
 }
 
 /// Takes blocks [block, block + slice->blocks) of tokens [token, token + slice->tokens). For MXFP4 the even columns of
 /// a block come first and then the odd ones, because decoding yields the weights in that order.
 INLINE void q8_slice_fill(
     q8_slice *slice, product_kind kind, int32_t weight_offset, const activation_rows *x, size_t token, size_t block) {
-    for (size_t t = 0; t < slice->tokens; t++)
-        for (size_t b = 0; b < slice->blocks; b++) {
-            size_t from = (token + t) * x->blocks + block + b, to = q8_slice_index(slice, t, b);
-            i8x32 v;
-            memcpy(&v, x->values + from * SHOAL_BLOCK, sizeof v);
-            if (kind == MXFP4_BY_8)
-                v = SHUFFLE(
-                    v, v, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19,
-                    21, 23, 25, 27, 29, 31);
-            memcpy(slice->values[to], &v, sizeof v);
-            int32_t sum = sum_of(v);
-            if (kind == Q8_BY_16) {
-                memcpy(&v, x->low + from * SHOAL_BLOCK, sizeof v);
-                memcpy(slice->low[to], &v, sizeof v);
-                sum = sum * 255 + sum_of(v);
+    size_t to = 0;
+    for (size_t group = 0; group < slice->groups; group++)
+        for (size_t b = 0; b < slice->blocks; b++)
+            for (size_t t = group_begin(slice, group); t < group_begin(slice, group + 1); t++, to++) {
+                size_t from = (token + t) * x->blocks + block + b;
+                i8x32 v;
+                memcpy(&v, x->values + from * SHOAL_BLOCK, sizeof v);
+                if (kind == MXFP4_BY_8) v = even_then_odd(v);
+                memcpy(slice->values[to], &v, sizeof v);
+                int32_t sum = sum_of(v);
+                if (kind == Q8_BY_16) {
+                    memcpy(&v, x->low + from * SHOAL_BLOCK, sizeof v);
+                    memcpy(slice->low[to], &v, sizeof v);
+                    sum = sum * 255 + sum_of(v);
+                }
+                slice->offsets[to] = -weight_offset * sum;
+                slice->scales[to] = shoal_bf16(x->scales[from]);
             }
-            slice->offsets[to] = -weight_offset * sum;
-            slice->scales[to] = shoal_bf16(x->scales[from]);
-        }
 }
 
 #endif

@@ -85,8 +85,10 @@ static void matmul_mxfp4_q8(
                 for (size_t j = 0; j < SHOAL_BLOCK / 2; j++)
                     dot += shoal_e2m1_doubled[codes[j] & 15] * v[2 * j] +
                            shoal_e2m1_doubled[codes[j] >> 4] * v[2 * j + 1];
-                float scale = shoal_bf16(x->scales[t * blocks + b]) * shoal_mxfp4_half_scale(w->scales[n * blocks + b]);
-                sum = fmaf((float)dot, scale, sum);
+                uint8_t scale = w->scales[n * blocks + b];
+                float multiple = (float)dot * shoal_mxfp4_half_scale(
+                    scale < SHOAL_MXFP4_MOST_SCALE ? scale : SHOAL_MXFP4_MOST_SCALE);
+                sum = fmaf(multiple, shoal_bf16(x->scales[t * blocks + b]), sum);
             }
             y[t * y_stride + n] = w->bias ? sum + shoal_bf16(w->bias[n]) : sum;
         }

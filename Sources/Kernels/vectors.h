@@ -16,6 +16,9 @@ typedef float f32x16 __attribute__((ext_vector_type(16)));
 typedef int32_t i32x16 __attribute__((ext_vector_type(16)));
 typedef uint32_t u32x16 __attribute__((ext_vector_type(16)));
 typedef uint16_t u16x16 __attribute__((ext_vector_type(16)));
+typedef int16_t i16x32 __attribute__((ext_vector_type(32)));
+
+INLINE size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
 INLINE f32x16 splat(float x) { return (f32x16)x; }
 INLINE u32x16 bits_of(f32x16 x) { return (u32x16)x; }
