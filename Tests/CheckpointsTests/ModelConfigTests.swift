@@ -128,9 +128,9 @@ struct ModelConfigTests {
         var generator = SeededGenerator(seed: 12)
         let original = Array(Self.hub.serialized.utf8)
         let tokens = ["9223372036854775807", "-1", "[", "{", "\"", "null", "0", "1e999", "1e-9", "}", "true", "2"]
+            .map { Array($0.utf8) }
         for _ in 0..<100_000 {
-            var bytes = original
-            for _ in 0...generator.next() % 3 { mutate(&bytes, tokens: tokens, using: &generator) }
+            let bytes = original.mutated(with: tokens, using: &generator)
             guard let value = try? JSONValue(parsing: bytes), let config = try? ModelConfig(config: value) else {
                 continue
             }

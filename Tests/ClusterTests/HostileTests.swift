@@ -90,7 +90,8 @@ import Transformer
         let data = WireTests.dataMessages.map(\.bytes)
         for round in 0..<3000 {
             let frames = (0..<Int.random(in: 1...3, using: &random)).map { _ in
-                mutated((control + data).randomElement(using: &random) ?? [], &random)
+                ((control + data).randomElement(using: &random) ?? [])
+                    .mutated(with: [WireTests.endlessNumber], using: &random)
             }
             try [stranger, nameless, member.control, member.data][round % 4].send(frames)
             if round % 100 == 0 {
@@ -149,12 +150,12 @@ import Transformer
         for round in 0..<3000 {
             var frames = request()
             let index = Int.random(in: 0..<frames.count, using: &random)
-            frames[index] = mutated(frames[index], &random)
+            frames[index] = frames[index].mutated(with: [WireTests.endlessNumber], using: &random)
             try data.send([id] + frames)
             if round % 3 == 0 {
                 // Not a refusal or a leave: these the worker obeys.
                 let message = WireTests.controlMessages[[0, 2, 3].randomElement(using: &random) ?? 0].encoded()
-                var bytes = mutated(message, &random)
+                var bytes = message.mutated(with: [WireTests.endlessNumber], using: &random)
                 if bytes.contains(0x32) || bytes.contains(0x3A) { bytes = [0xFF] }
                 try control.send([id, bytes])
             }

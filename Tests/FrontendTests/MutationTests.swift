@@ -26,20 +26,9 @@ struct Mutator {
 
     mutating func next() -> [UInt8] {
         var bytes = Array((Self.seeds.randomElement(using: &random) ?? "").utf8)
-        for _ in 0..<Int.random(in: 1...3, using: &random) {
-            guard !bytes.isEmpty else { return bytes }
-            let start = Int.random(in: 0..<bytes.count, using: &random)
-            let end = min(bytes.count, start + Int.random(in: 0...12, using: &random))
-            switch Int.random(in: 0..<6, using: &random) {
-            case 0: bytes[start] = UInt8.random(in: 0...255, using: &random)
-            case 1: bytes.removeSubrange(start..<end)
-            case 2: bytes.insert(contentsOf: Self.fragments.randomElement(using: &random) ?? [], at: start)
-            case 3: bytes.insert(contentsOf: bytes[start..<end], at: Int.random(in: 0...bytes.count, using: &random))
-            case 4: replaceValue(in: &bytes, from: start)
-            default: if Bool.random(using: &random) { bytes.removeSubrange(start...) }
-            }
-        }
-        return bytes
+        let kind = Int.random(in: 0..<3, using: &random)
+        if kind > 0 { replaceValue(in: &bytes, from: .random(in: 0..<bytes.count, using: &random)) }
+        return kind == 1 ? bytes : bytes.mutated(with: Self.fragments, using: &random)
     }
 
     /// Puts something else where a value stands, so that the text often stays JSON.
