@@ -8,6 +8,7 @@ struct MatmulTests {
     struct Shape: CustomStringConvertible {
         let tokens: Int, rows: Int, columns: Int, range: Range<Int>, stride: Int
         var description: String { "T=\(tokens) N=\(rows) K=\(columns) rows \(range)" }
+        var blocks: Int { (columns + 31) / 32 }
 
         static func random(columnsStep: Int, _ random: inout SeededGenerator) -> Shape {
             let rows = Int.random(in: 1...70, using: &random)
@@ -18,105 +19,114 @@ struct MatmulTests {
                 range: begin..<Int.random(in: begin + 1...rows, using: &random),
                 stride: rows + Int.random(in: 0...3, using: &random))
         }
+
+        /// A bias, or none.
+        func bias(_ random: inout SeededGenerator) -> [UInt16]? {
+            Bool.random(using: &random) ? Values.ordinary.bfloats(rows, &random) : nil
+        }
+
+        /// The floats quantised; where wide values are wanted, whatever int8 blocks can hold.
+        func q8Rows(_ floats: [Float], _ values: Values, _ random: inout SeededGenerator) -> Q8Rows {
+            values == .wide
+                ? Q8Rows(extremeRows: tokens, blocks: blocks, &random)
+                : Q8Rows(floats, rows: tokens, columns: columns)
+        }
     }
 
-    private func shapes(columnsStep: Int, seed: UInt64, _ body: (Shape, Values, inout SeededGenerator) -> Void) {
+    /// Multiplies the rows from `begin` to `end` of some matrix with some activations.
+    private typealias Product = (
+        _ kernels: shoal_kernels, _ begin: Int, _ end: Int, _ y: UnsafeMutablePointer<Float>, _ stride: Int
+    ) -> Void
+
+    /// Compares the variant's products with the scalar ones, for random shapes and all kinds of values. `products` makes
+    /// the operands.
+    private func expectScalarBits(
+        _ variant: Variant, columnsStep: Int, seed: UInt64,
+        _ products: (Shape, Values, inout SeededGenerator) -> [Product]
+    ) {
         var random = SeededGenerator(seed: seed)
-        for values in Values.allCases {
-            for _ in 0..<12 {
-                body(Shape.random(columnsStep: columnsStep, &random), values, &random)
+        func check(_ shape: Shape, _ values: Values) {
+            let found = products(shape, values, &random).map { product in
+                difference(variant, count: shape.tokens * shape.stride) { kernels, y in
+                    product(kernels, shape.range.lowerBound, shape.range.upperBound, y, shape.stride)
+                }
             }
+            #expect(found.allSatisfy { $0 == nil }, "\(shape), \(values), \(found)")
+        }
+        for values in Values.allCases {
+            for _ in 0..<12 { check(.random(columnsStep: columnsStep, &random), values) }
         }
         // More tokens and more columns than one slice of the activations holds.
         for (tokens, columns) in [(65, 1120), (130, 96), (3, 22016), (1, 66560)] {
-            let shape = Shape(tokens: tokens, rows: 19, columns: columns, range: 0..<19, stride: 19)
-            body(shape, .ordinary, &random)
+            check(Shape(tokens: tokens, rows: 19, columns: columns, range: 0..<19, stride: 19), .ordinary)
         }
     }
 
-    @Test("MXFP4 by int8 equals the scalar product bit for bit", arguments: Variant.vectorised)
-    func mxfp4ByQ8(variant: Variant) {
-        shapes(columnsStep: 32, seed: 1) { shape, values, random in
-            let anyScale = values != .ordinary
+    @Test("MXFP4 by int8 and by float32 equals the scalar product bit for bit", arguments: Variant.vectorised)
+    func mxfp4(variant: Variant) {
+        expectScalarBits(variant, columnsStep: 32, seed: 1) { shape, values, random in
             let w = MXFP4Matrix(
-                rows: shape.rows, columns: shape.columns, anyScale: anyScale, bias: .random(using: &random), &random)
-            let x =
-                values == .wide
-                ? Q8Rows(extremeRows: shape.tokens, blocks: shape.columns / 32, &random)
-                : Q8Rows(
-                    values.floats(shape.tokens * shape.columns, &random), rows: shape.tokens, columns: shape.columns)
-            let found = difference(variant, count: shape.tokens * shape.stride) { kernels, y in
-                var (w, x) = (w.c, x.c)
-                kernels.matmul_mxfp4_q8(&w, &x, shape.range.lowerBound, shape.range.upperBound, y, shape.stride)
-            }
-            #expect(found == nil, "\(shape), \(values)")
+                rows: shape.rows, columns: shape.columns, anyScale: values != .ordinary,
+                bias: .random(using: &random), &random)
+            let floats = values.floats(shape.tokens * shape.columns, &random)
+            let narrow = shape.q8Rows(floats, values, &random)
+            let wide = F32Rows(floats, rows: shape.tokens, columns: shape.columns)
+            return [
+                { kernels, begin, end, y, stride in
+                    var (w, x) = (w.c, narrow.c)
+                    kernels.matmul_mxfp4_q8(&w, &x, begin, end, y, stride)
+                },
+                { kernels, begin, end, y, stride in
+                    var (w, x) = (w.c, wide.c)
+                    kernels.matmul_mxfp4_f32(&w, &x, begin, end, y, stride)
+                },
+            ]
         }
     }
 
     @Test("int8 by int8 and by 16 bits equals the scalar product bit for bit", arguments: Variant.vectorised)
-    func q8ByBlocks(variant: Variant) {
-        shapes(columnsStep: 1, seed: 2) { shape, values, random in
-            let bias = Bool.random(using: &random) ? Values.ordinary.bfloats(shape.rows, &random) : nil
-            let blocks = (shape.columns + 31) / 32
+    func q8(variant: Variant) {
+        expectScalarBits(variant, columnsStep: 1, seed: 2) { shape, values, random in
             let isExtreme = values == .wide
             let w =
                 isExtreme
-                ? Q8Matrix(anyRows: shape.rows, blocks: blocks, &random)
+                ? Q8Matrix(anyRows: shape.rows, blocks: shape.blocks, &random)
                 : Q8Matrix(
                     values.bfloats(shape.rows * shape.columns, &random), rows: shape.rows, columns: shape.columns,
-                    bias: bias)
+                    bias: shape.bias(&random))
             let floats = values.floats(shape.tokens * shape.columns, &random)
-            let narrow =
-                isExtreme
-                ? Q8Rows(extremeRows: shape.tokens, blocks: blocks, &random)
-                : Q8Rows(floats, rows: shape.tokens, columns: shape.columns)
+            let narrow = shape.q8Rows(floats, values, &random)
             let wide =
                 isExtreme
-                ? Q16Rows(extremeRows: shape.tokens, blocks: blocks, &random)
+                ? Q16Rows(extremeRows: shape.tokens, blocks: shape.blocks, &random)
                 : Q16Rows(floats, rows: shape.tokens, columns: shape.columns)
-            let found = [
-                difference(variant, count: shape.tokens * shape.stride) { kernels, y in
+            return [
+                { kernels, begin, end, y, stride in
                     var (w, x) = (w.c, narrow.c)
-                    kernels.matmul_q8_q8(&w, &x, shape.range.lowerBound, shape.range.upperBound, y, shape.stride)
+                    kernels.matmul_q8_q8(&w, &x, begin, end, y, stride)
                 },
-                difference(variant, count: shape.tokens * shape.stride) { kernels, y in
+                { kernels, begin, end, y, stride in
                     var (w, x) = (w.c, wide.c)
-                    kernels.matmul_q8_q16(&w, &x, shape.range.lowerBound, shape.range.upperBound, y, shape.stride)
+                    kernels.matmul_q8_q16(&w, &x, begin, end, y, stride)
                 },
             ]
-            #expect(found == [nil, nil], "\(shape), \(values)")
-        }
-    }
-
-    @Test("MXFP4 by float32 equals the scalar product bit for bit", arguments: Variant.vectorised)
-    func mxfp4ByF32(variant: Variant) {
-        shapes(columnsStep: 32, seed: 3) { shape, values, random in
-            let w = MXFP4Matrix(
-                rows: shape.rows, columns: shape.columns, anyScale: values != .ordinary,
-                bias: .random(using: &random), &random)
-            let x = F32Rows(
-                values.floats(shape.tokens * shape.columns, &random), rows: shape.tokens, columns: shape.columns)
-            let found = difference(variant, count: shape.tokens * shape.stride) { kernels, y in
-                var (w, x) = (w.c, x.c)
-                kernels.matmul_mxfp4_f32(&w, &x, shape.range.lowerBound, shape.range.upperBound, y, shape.stride)
-            }
-            #expect(found == nil, "\(shape), \(values)")
         }
     }
 
     @Test("bfloat16 by float32 equals the scalar product bit for bit", arguments: Variant.vectorised)
-    func bf16ByF32(variant: Variant) {
-        shapes(columnsStep: 1, seed: 4) { shape, values, random in
+    func bf16(variant: Variant) {
+        expectScalarBits(variant, columnsStep: 1, seed: 4) { shape, values, random in
             let w = BF16Matrix(
                 values.bfloats(shape.rows * shape.columns, &random), rows: shape.rows, columns: shape.columns,
-                bias: Bool.random(using: &random) ? Values.ordinary.bfloats(shape.rows, &random) : nil)
+                bias: shape.bias(&random))
             let x = F32Rows(
                 values.floats(shape.tokens * shape.columns, &random), rows: shape.tokens, columns: shape.columns)
-            let found = difference(variant, count: shape.tokens * shape.stride) { kernels, y in
-                var (w, x) = (w.c, x.c)
-                kernels.matmul_bf16_f32(&w, &x, shape.range.lowerBound, shape.range.upperBound, y, shape.stride)
-            }
-            #expect(found == nil, "\(shape), \(values)")
+            return [
+                { kernels, begin, end, y, stride in
+                    var (w, x) = (w.c, x.c)
+                    kernels.matmul_bf16_f32(&w, &x, begin, end, y, stride)
+                }
+            ]
         }
     }
 
