@@ -54,7 +54,9 @@ let package = Package(
         .systemLibrary(name: "CPCRE2", providers: [.apt(["libpcre2-dev"])]),
         .systemLibrary(name: "CNettle", providers: [.apt(["nettle-dev"])]),
 
-        .target(name: "TestSupport", dependencies: ["JSON"], path: "Tests/TestSupport", swiftSettings: swiftSettings),
+        .target(
+            name: "TestSupport", dependencies: ["Checkpoints", "JSON"], path: "Tests/TestSupport",
+            swiftSettings: swiftSettings),
         tests(of: "JSON"),
         tests(of: "Kernels", ["JSON"]),
         tests(of: "Checkpoints", ["JSON"]),

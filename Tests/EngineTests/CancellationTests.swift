@@ -11,14 +11,14 @@ import Transformer
 
     @Test("cancelled, dropped, or its task cancelled", arguments: State.allCases, Way.allCases)
     func cancellation(state: State, way: Way) async throws {
-        let model = try Model.any()
+        let model = try Reference.any()
         let gate = Gate()
         let options = EngineOptions(sequences: state == .queued ? 1 : 4, batchTokens: 8)
         try await model.withEngine(options, gate: gate) { engine in
             let other = try engine.submit(GenerationRequest(prompt: [1]))
             try await gate.allow(1, of: engine)
             var generator = SeededGenerator(seed: 2)
-            let prompt = model.tokens(state == .prefilling ? 500 : 3, &generator)
+            let prompt = model.randomTokens(state == .prefilling ? 500 : 3, using: &generator)
             var generation: Generation? = try engine.submit(GenerationRequest(prompt: prompt))
             try await gate.allow(3, of: engine)
             #expect(engine.metrics.running == (state == .queued ? 1 : 2))
@@ -52,9 +52,9 @@ import Transformer
         "a preempted request can be cancelled, or run out of time, and its place goes to the next",
         arguments: [true, false])
     func preempted(isCancelled: Bool) async throws {
-        let model = try Model.any()
+        let model = try Reference.any()
         let gate = Gate()
-        let page = KVLayout(config: model.checkpoint.config, format: .float32).pageBytes
+        let page = KVLayout(config: model.config, format: .float32).pageBytes
         let options = EngineOptions(sequences: 4, batchTokens: 32, contextLength: 96, kvMemory: page * 7)
         try await model.withEngine(options, gate: gate) { engine in
             let older = try engine.submit(GenerationRequest(prompt: [1, 2, 3]))
@@ -83,7 +83,7 @@ import Transformer
     @Test("a request that waits ends with an error when its time is over")
     func deadlineInQueue() async throws {
         let gate = Gate()
-        try await Model.any().withEngine(EngineOptions(sequences: 1), gate: gate) { engine in
+        try await Reference.any().withEngine(EngineOptions(sequences: 1), gate: gate) { engine in
             let running = try engine.submit(GenerationRequest(prompt: [1]))
             var request = GenerationRequest(prompt: [1])
             request.deadline = .now
@@ -97,7 +97,7 @@ import Transformer
 
     @Test("cancelling twice, or after the end, is harmless")
     func afterTheEnd() async throws {
-        try await Model.any().withEngine { engine in
+        try await Reference.any().withEngine { engine in
             let generation = try engine.submit(GenerationRequest(prompt: [1], maxTokens: 2))
             #expect(try await generation.events().last == .finished(.length))
             generation.cancel()

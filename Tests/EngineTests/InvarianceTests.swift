@@ -7,27 +7,27 @@ import Transformer
 /// What a request yields depends on nothing but the request.
 @Suite(.timeLimit(.minutes(2))) struct InvarianceTests {
     private struct Case: CustomStringConvertible, Sendable {
-        let model: Model
+        let model: Reference
         let precision: Precision
         var description: String { "\(model) \(precision)" }
     }
 
-    private static let cases = Model.all.flatMap { model in
+    private static let cases = Reference.all.flatMap { model in
         Precision.allCases.map { Case(model: model, precision: $0) }
     }
 
     /// Prompts often share a beginning.
-    private static func request(_ model: Model, _ generator: inout SeededGenerator) -> GenerationRequest {
+    private static func request(_ model: Reference, _ generator: inout SeededGenerator) -> GenerationRequest {
         var other = SeededGenerator(seed: .random(in: 0..<3, using: &generator))
-        let shared = model.tokens([0, 0, 70].randomElement(using: &generator) ?? 0, &other)
+        let shared = model.randomTokens([0, 0, 70].randomElement(using: &generator) ?? 0, using: &other)
         var request = GenerationRequest(
-            prompt: shared + model.tokens(.random(in: 1...20, using: &generator), &generator),
+            prompt: shared + model.randomTokens(.random(in: 1...20, using: &generator), using: &generator),
             sampling: SamplingParameters(
                 temperature: [0, 0.7, 1, 1.6].randomElement(using: &generator) ?? 1,
                 topP: [0.2, 0.9, 1].randomElement(using: &generator) ?? 1,
                 seed: .random(in: .min ... .max, using: &generator)),
             maxTokens: .random(in: 0...180, using: &generator),
-            stopTokens: Set(model.tokens(6, &generator)),
+            stopTokens: Set(model.randomTokens(6, using: &generator)),
             topLogprobs: [nil, 0, 3].randomElement(using: &generator) ?? nil,
             promptLogprobs: [nil, nil, nil, 0, 2].randomElement(using: &generator) ?? nil)
         request.tenant = ["a", "b"].randomElement(using: &generator) ?? ""
@@ -40,7 +40,7 @@ import Transformer
     private static func options(_ test: Case, _ generator: inout SeededGenerator) -> EngineOptions {
         let sequences = Int.random(in: 8...32, using: &generator)
         let format: KVFormat = test.precision == .exact ? .float32 : .bf16
-        let page = KVLayout(config: test.model.checkpoint.config, format: format).pageBytes
+        let page = KVLayout(config: test.model.config, format: format).pageBytes
         return EngineOptions(
             sequences: sequences, queue: 100, batchTokens: sequences + .random(in: 0...200, using: &generator),
             contextLength: 208, kvMemory: page * .random(in: 14...18, using: &generator))
@@ -98,7 +98,7 @@ import Transformer
 
     @Test("another seed yields other tokens; without one the engine draws one")
     func seeds() async throws {
-        let model = try Model.any()
+        let model = try Reference.any()
         try await model.withEngine { engine in
             func run(_ seed: UInt64?) async throws -> [Int32] {
                 let sampling = SamplingParameters(temperature: 2, seed: seed)

@@ -6,10 +6,10 @@ import Transformer
 
 /// How requests begin, end, and share the engine.
 @Suite(.timeLimit(.minutes(2))) struct LifecycleTests {
-    private let model: Model
+    private let model: Reference
     private let long = GenerationRequest(prompt: [1, 2, 3])
 
-    init() throws { model = try Model.any() }
+    init() throws { model = try Reference.any() }
 
     @Test("a stop token ends the generation and is its last token")
     func stopToken() async throws {
@@ -59,7 +59,7 @@ import Transformer
             let decoding = try engine.submit(long)
             try await gate.allow(1, of: engine)
             var generator = SeededGenerator(seed: 1)
-            let prompt = model.tokens(400, &generator)
+            let prompt = model.randomTokens(400, using: &generator)
             let prefilling = try engine.submit(GenerationRequest(prompt: prompt, maxTokens: 1))
             // The step that is held was planned before the long prompt came; the next is the long prompt's first.
             try await gate.allow(2, of: engine)

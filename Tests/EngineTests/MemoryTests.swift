@@ -6,12 +6,12 @@ import Transformer
 
 /// The memory of keys and values, as requests meet it.
 @Suite(.timeLimit(.minutes(2))) struct MemoryTests {
-    private let model: Model
+    private let model: Reference
     private let page: Int
 
     init() throws {
-        model = try Model.any()
-        page = KVLayout(config: model.checkpoint.config, format: .float32).pageBytes
+        model = try Reference.any()
+        page = KVLayout(config: model.config, format: .float32).pageBytes
     }
 
     @Test("the context is as long as the memory holds, and one that was asked for must fit")
@@ -42,7 +42,7 @@ import Transformer
     @Test("what an earlier prompt had in common is reported as cached, and only with the same salt")
     func cachedTokens() async throws {
         var generator = SeededGenerator(seed: 5)
-        let prompt = model.tokens(100, &generator)
+        let prompt = model.randomTokens(100, using: &generator)
         try await model.withEngine { engine in
             func cached(_ prompt: [Int32], salt: String = "", scored: Bool = false) async throws -> Int? {
                 var request = GenerationRequest(prompt: prompt, maxTokens: 1, promptLogprobs: scored ? 0 : nil)

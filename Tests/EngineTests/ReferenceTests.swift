@@ -7,23 +7,23 @@ import Testing
 /// Engine and reference implementation agree.
 @Suite(.timeLimit(.minutes(2))) struct ReferenceTests {
     @Test("the fixtures are found")
-    func fixtures() { #expect(!Model.all.isEmpty && Model.all.count == Fixtures.models.count) }
+    func fixtures() { #expect(!Reference.all.isEmpty && Reference.all.count == Fixtures.models.count) }
 
-    @Test("greedy tokens and their log-probabilities", arguments: Model.all)
-    func greedy(model: Model) async throws {
+    @Test("greedy tokens and their log-probabilities", arguments: Reference.all)
+    func greedy(model: Reference) async throws {
         try await model.withEngine(EngineOptions(batchTokens: 100)) { engine in
             // All at once: they share steps.
             let generations = try model.prompts.map { prompt in
                 try engine.submit(
                     GenerationRequest(
-                        prompt: integers(prompt["ids"]), sampling: SamplingParameters(temperature: 0),
-                        maxTokens: integers(prompt["greedy"]?["ids"]).count, topLogprobs: 2))
+                        prompt: prompt.tokens, sampling: SamplingParameters(temperature: 0),
+                        maxTokens: prompt.greedy.count, topLogprobs: 2))
             }
             for (prompt, generation) in zip(model.prompts, generations) {
                 let events = try await generation.events()
-                #expect(events.tokens.map(\.id) == integers(prompt["greedy"]?["ids"]))
+                #expect(events.tokens.map(\.id) == prompt.greedy)
                 #expect(events.last == .finished(.length))
-                let logprobs = prompt["greedy"]?["logprobs"]?.array?.compactMap(\.double) ?? []
+                let logprobs = prompt.json["greedy"]?["logprobs"]?.array?.compactMap(\.double) ?? []
                 #expect(logprobs.count == events.tokens.count)
                 for (token, expected) in zip(events.tokens, logprobs) {
                     #expect(abs(Double(token.logprob ?? .nan) - expected) < 5e-4)
@@ -34,11 +34,11 @@ import Testing
         }
     }
 
-    @Test("prompt log-probabilities and the most likely alternatives", arguments: Model.all)
-    func promptLogprobs(model: Model) async throws {
+    @Test("prompt log-probabilities and the most likely alternatives", arguments: Reference.all)
+    func promptLogprobs(model: Reference) async throws {
         try await model.withEngine(EngineOptions(batchTokens: 64)) { engine in
             for prompt in model.prompts {
-                let tokens = integers(prompt["ids"])
+                let tokens = prompt.tokens
                 let events = try await engine.submit(
                     GenerationRequest(prompt: tokens, maxTokens: 0, promptLogprobs: 20)
                 ).events()
@@ -46,12 +46,10 @@ import Testing
                 #expect(events.count == 2 && events.last == .finished(.length))
                 #expect(scores.map(\.id) == tokens)
                 #expect(scores[0].logprob == nil && scores[0].top.isEmpty)
-                if let name = prompt["prompt_logprobs"]?.string {
-                    for (score, expected) in zip(scores.dropFirst(), try model.tensor(name)) {
-                        #expect(abs((score.logprob ?? .nan) - expected) < 5e-4)
-                    }
+                for (score, expected) in zip(scores.dropFirst(), try prompt.tensor("prompt_logprobs") ?? []) {
+                    #expect(abs((score.logprob ?? .nan) - expected) < 5e-4)
                 }
-                for entry in prompt["top20"]?.array ?? [] {
+                for entry in prompt.json["top20"]?.array ?? [] {
                     let position = try #require(entry["position"]?.integer)
                     guard position + 1 < tokens.count else { continue }
                     let expected = zip(

@@ -7,9 +7,9 @@ import Transformer
 
 /// How an engine ends.
 @Suite(.timeLimit(.minutes(2))) struct ShutdownTests {
-    private let model: Model
+    private let model: Reference
 
-    init() throws { model = try Model.any() }
+    init() throws { model = try Reference.any() }
 
     @Test("without a drain time requests end with an error, and new ones are refused")
     func immediately() async throws {

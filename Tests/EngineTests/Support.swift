@@ -6,67 +6,41 @@ import TestSupport
 import Testing
 import Transformer
 
-/// A fixture model, with what the reference implementation computed for it.
-struct Model: CustomStringConvertible, Sendable {
-    let description: String
-    let checkpoint: Checkpoint
-    let reference: JSONValue
-    private let data: Data
-
-    static let all: [Model] = Fixtures.models.compactMap { try? Model($0) }
-
-    init(_ folder: URL) throws {
-        description = folder.lastPathComponent
-        checkpoint = try Checkpoint(directory: folder)
-        reference = try Fixtures.json(folder.appending(path: "ref/reference.json"))
-        data = try Data(contentsOf: folder.appending(path: "ref/reference.bin"))
-    }
-
+extension Reference {
     /// The smallest, for what does not depend on the model.
-    static func any() throws -> Model { try #require(all.first) }
-
-    var prompts: [JSONValue] { reference["prompts"]?.array ?? [] }
-
-    /// A tensor of reference.bin.
-    func tensor(_ name: String) throws -> [Float] {
-        let entry = try #require(reference["tensors"]?[name])
-        let offset = try #require(entry["offset"]?.integer)
-        let count = try #require(entry["shape"]?.array).reduce(1) { $0 * ($1.integer ?? 0) }
-        return data.withUnsafeBytes { bytes in
-            (0..<count).map { bytes.loadUnaligned(fromByteOffset: offset + $0 * 4, as: Float.self) }
-        }
-    }
-
-    /// Random tokens.
-    func tokens(_ count: Int, _ generator: inout SeededGenerator) -> [Int32] {
-        (0..<count).map { _ in .random(in: 0..<Int32(checkpoint.config.vocabularySize), using: &generator) }
-    }
+    static func any() throws -> Reference { try #require(all.first) }
 
     /// Runs `body` with an engine, and shuts it down.
     func withEngine<Result>(
-        _ options: EngineOptions = EngineOptions(), precision: Precision = .exact, gate: Gate? = nil,
+        _ options: EngineOptions = EngineOptions(), precision: Precision = .exact,
+        experts: @escaping @Sendable (Transformer) -> any ExpertExecutor = { $0.makeLocalExperts() },
         _ body: (Engine) async throws -> Result
     ) async throws -> Result {
         let checkpoint = checkpoint
         let engine = try await Engine(options: options) {
             let transformer = try Transformer(checkpoint: checkpoint, precision: precision, threads: 1)
-            let experts = transformer.makeLocalExperts()
-            return (transformer, gate.map { GatedExperts(gate: $0, experts: experts) } ?? experts)
+            return (transformer, experts(transformer))
         }
         do {
             let result = try await body(engine)
-            gate?.open()
             await engine.shutdown()
             return result
         } catch {
-            gate?.open()
             await engine.shutdown()
             throw error
         }
     }
-}
 
-func integers(_ value: JSONValue?) -> [Int32] { value?.array?.compactMap { $0.integer.map { Int32($0) } } ?? [] }
+    /// Runs `body` with an engine whose steps wait at `gate`, which is open at the end.
+    func withEngine<Result>(
+        _ options: EngineOptions = EngineOptions(), gate: Gate, _ body: (Engine) async throws -> Result
+    ) async throws -> Result {
+        try await withEngine(options, experts: { GatedExperts(gate: gate, experts: $0.makeLocalExperts()) }) { engine in
+            defer { gate.open() }
+            return try await body(engine)
+        }
+    }
+}
 
 extension Generation {
     /// Every event.

@@ -1,4 +1,5 @@
 import Engine
+import TestSupport
 import Testing
 
 /// What is refused before it runs, and in which words.
@@ -46,7 +47,7 @@ import Testing
 
     @Test("each mistake is named with what was found")
     func refusals() async throws {
-        try await Model.any().withEngine(EngineOptions(contextLength: 100)) { engine in
+        try await Reference.any().withEngine(EngineOptions(contextLength: 100)) { engine in
             for (request, kind, words) in Self.cases {
                 let error = #expect(throws: EngineError.self) { try engine.submit(request) }
                 #expect(error?.kind == kind)

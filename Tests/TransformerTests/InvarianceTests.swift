@@ -21,7 +21,7 @@ import Transformer
 
     private static func tokens(_ count: Int, _ seed: UInt64, _ reference: Reference) -> [Int32] {
         var generator = SeededGenerator(seed: seed)
-        return (0..<count).map { _ in Int32.random(in: 0..<Int32(reference.config.vocabularySize), using: &generator) }
+        return reference.randomTokens(count, using: &generator)
     }
 
     @Test("prefill in chunks of any size, and one token at a time", arguments: cases)

@@ -17,7 +17,7 @@ import Transformer
 
         func tokens(_ count: Int, seed: UInt64) -> [Int32] {
             var generator = SeededGenerator(seed: seed)
-            return (0..<count).map { _ in .random(in: 0..<Int32(reference.config.vocabularySize), using: &generator) }
+            return reference.randomTokens(count, using: &generator)
         }
     }
 

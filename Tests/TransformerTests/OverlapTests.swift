@@ -48,7 +48,7 @@ import Transformer
 
     private func tokens(_ count: Int, _ reference: Reference) -> [Int32] {
         var generator = SeededGenerator(seed: 6)
-        return (0..<count).map { _ in .random(in: 0..<Int32(reference.config.vocabularySize), using: &generator) }
+        return reference.randomTokens(count, using: &generator)
     }
 
     private func model() throws -> (Transformer, RemoteExperts, Reference) {
