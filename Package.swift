@@ -63,7 +63,7 @@ let package = Package(
         tests(of: "Tokenization", ["JSON"]),
         tests(of: "Harmony", ["Tokenization", "JSON"]),
         tests(of: "Transformer", ["Checkpoints", "Kernels", "JSON"]),
-        tests(of: "Engine", ["Transformer", "Checkpoints", "JSON"]),
+        tests(of: "Engine", ["Cluster", "Transformer", "Checkpoints", "JSON"]),
         tests(of: "Cluster", ["Transformer", "Checkpoints", "Kernels", "ClusterProtocol", "CZeroMQ"]),
         tests(of: "LoadGenerator", ["JSON"]),
         tests(of: "Frontend", ["Engine", "Harmony", "Tokenization", "Transformer", "Checkpoints", "JSON"]),
