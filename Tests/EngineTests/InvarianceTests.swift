@@ -110,10 +110,11 @@ import Transformer
         }
 
         var (preemptions, hits, departures) = (0, 0, 0)
-        // Without a cluster, and with so many workers at first; memory that is scarce, and memory for many at a time.
-        for (workers, pages) in [nil, 0, 1, 2].flatMap({ [($0, 16...26), ($0, 50...150)] })
-            as [(Int?, ClosedRange<Int>)]
-        {
+        for round in 0..<8 {
+            // Without a cluster, and with so many workers at first.
+            let workers = ([nil, 0, 1, 2] as [Int?])[round % 4]
+            // So little memory that sequences are preempted, and enough for many at a time.
+            let pages = round < 4 ? 16...26 : 50...150
             let cluster = try workers.map { _ in try ProcessCluster(test.model.checkpoint, test.precision) }
             try await cluster?.addWorkers(workers ?? 0, using: &generator)
             let options = Self.options(test, pages, &generator)
@@ -122,16 +123,18 @@ import Transformer
                 var (generations, others) = try await Self.submit(
                     requests, to: engine, cluster, test.model, &generator)
                 if cluster != nil, engine.metrics.running > 0 { departures += 1 }
+                func check(_ index: Int, _ generation: Generation) async throws {
+                    // Outside the expectation, which would print all of them.
+                    let isSame = try await generation.events() == alone[index]
+                    #expect(isSame, "request \(index) in round \(round), \(options)")
+                }
                 for (index, generation) in generations {
-                    let events = try await generation.events()
-                    #expect(events == alone[index], "request \(index), \(workers ?? 0) workers, \(options)")
+                    try await check(index, generation)
                     others.popLast()?.cancel()
                 }
                 for generation in others { generation.cancel() }
-                for index in reusable.shuffled(using: &generator).prefix(2).flatMap({ [$0, $0] }) {
-                    let events = try await engine.submit(requests[index]).events()
-                    #expect(events == alone[index], "request \(index) again, \(workers ?? 0) workers, \(options)")
-                }
+                let again = try #require(reusable.randomElement(using: &generator))
+                for _ in 0..<2 { try await check(again, engine.submit(requests[again])) }
                 try await eventually { engine.metrics.isIdle }
                 preemptions += engine.metrics.preemptions
                 hits += engine.metrics.prefixCacheHits
