@@ -57,8 +57,15 @@ struct MatmulTests {
             for _ in 0..<12 { check(.random(columnsStep: columnsStep, &random), values) }
         }
         // More tokens and more columns than one slice of the activations holds.
-        for (tokens, columns) in [(65, 1120), (130, 96), (3, 22016), (1, 66560)] {
+        for (tokens, columns) in [(65, 1120), (70, 2880), (130, 96), (3, 22016), (1, 66560)] {
             check(Shape(tokens: tokens, rows: 19, columns: columns, range: 0..<19, stride: 19), .ordinary)
+        }
+        // Few tokens have a way of their own through long rows in whole tiles, also where groups of blocks overlap.
+        for tokens in 1...9 {
+            for columns in [512, 544, 2880, 3104, 6176] {
+                let values = Values.allCases.randomElement(using: &random) ?? .ordinary
+                check(Shape(tokens: tokens, rows: 48, columns: columns, range: 16..<48, stride: 48), values)
+            }
         }
     }
 
