@@ -5,13 +5,10 @@ import Kernels
 struct Linear {
     private struct Part {
         let matrix: Matrix
-        let bands: RowBands
-        let firstBand: Int
         let firstColumn: Int
     }
 
     private let parts: [Part]
-    private let bandCount: Int
     /// Columns of the input.
     let inputs: Int
     /// Columns of the output, all parts together.
@@ -21,18 +18,15 @@ struct Linear {
 
     /// Weights of shape [outputs, inputs] in bfloat16, read in place or quantised now.
     init(_ tensors: [(weight: Tensor, bias: Tensor?)], weights: DenseWeights, pool: ThreadPool) {
-        var (parts, firstBand, firstColumn) = ([Part](), 0, 0)
+        var (parts, firstColumn) = ([Part](), 0)
         for (weight, bias) in tensors {
             let source = shoal_bf16_matrix(
                 values: weight.bf16Pointer, bias: bias?.bf16Pointer, rows: weight.shape[0], columns: weight.shape[1])
             let matrix = weights == .int8 ? Matrix.quantizing(source, pool) : .bf16(source)
-            let bands = RowBands(rows: matrix.rows, count: pool.threads * 8)
-            parts.append(Part(matrix: matrix, bands: bands, firstBand: firstBand, firstColumn: firstColumn))
-            firstBand += bands.count
+            parts.append(Part(matrix: matrix, firstColumn: firstColumn))
             firstColumn += matrix.rows
         }
         self.parts = parts
-        bandCount = firstBand
         inputs = tensors[0].weight.shape[1]
         outputs = firstColumn
         form = weights == .int8 ? .int16 : .float32
@@ -41,10 +35,19 @@ struct Linear {
     /// Applies it to every row of `x`. `y`: [x.rows, outputs].
     func apply(to x: Activations, into y: UnsafeMutablePointer<Float>, _ kernels: Kernels, _ pool: ThreadPool) {
         let input = x.input(0..<x.rows, form)
+        // Each band prepares the activations anew, which costs the more the more of them there are.
+        let bandRows = outputs / (pool.threads * (x.rows < 16 ? 16 : 4))
+        let bandCount = parts.reduce(0) { $0 + RowBands(rows: $1.matrix.rows, bandRows: bandRows).count }
         pool.run(bandCount) { index in
-            guard let part = parts.last(where: { $0.firstBand <= index }) else { return }
-            part.matrix.multiply(
-                input, band: part.bands[index - part.firstBand], into: y + part.firstColumn, stride: outputs, kernels)
+            var index = index
+            for part in parts {
+                let bands = RowBands(rows: part.matrix.rows, bandRows: bandRows)
+                guard index >= bands.count else {
+                    return part.matrix.multiply(
+                        input, band: bands[index], into: y + part.firstColumn, stride: outputs, kernels)
+                }
+                index -= bands.count
+            }
         }
     }
 }

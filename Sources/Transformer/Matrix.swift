@@ -62,12 +62,17 @@ struct RowBands {
     let bandRows: Int
     let count: Int
 
-    /// About as many bands as `count`. Each begins without what the one before it would have fetched ahead.
-    init(rows: Int, count: Int) {
+    /// Bands of about `bandRows` rows. Each begins without what the one before it would have fetched ahead.
+    init(rows: Int, bandRows: Int) {
         let tile = Int(SHOAL_TILE_ROWS)
         self.rows = rows
-        bandRows = max(4 * tile, (rows / max(1, count) + tile - 1) / tile * tile)
-        self.count = (rows + bandRows - 1) / bandRows
+        self.bandRows = max(4 * tile, (bandRows + tile - 1) / tile * tile)
+        count = (rows + self.bandRows - 1) / self.bandRows
+    }
+
+    /// About as many bands as `count`.
+    init(rows: Int, count: Int) {
+        self.init(rows: rows, bandRows: rows / max(1, count))
     }
 
     subscript(index: Int) -> Range<Int> { index * bandRows..<min(rows, (index + 1) * bandRows) }
