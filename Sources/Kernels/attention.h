@@ -1,12 +1,12 @@
 // Attention over pages of keys and values, written once for every instruction set that has `vectors.h`.
-// The including file chooses how much fits its registers: ATTENTION_KEYS keys of two heads at once in the scores, and
-// ATTENTION_CHUNKS vectors of ATTENTION_HEADS heads in the sums of values.
+// The including file chooses how much fits its registers: ATTENTION_SCORES vectors of scores, for
+// ATTENTION_SCORE_HEADS heads, and ATTENTION_CHUNKS vectors of values for each of ATTENTION_HEADS heads.
 #ifndef SHOAL_ATTENTION_H
 #define SHOAL_ATTENTION_H
 
 #include "elementwise.h"
 
-/// Walks the rows of a sequence's positions through its pages.
+/// Walks the values of a sequence's positions through its pages.
 typedef struct {
     const shoal_kv_pages *kv;
     const char *first;      // the head's first row, were it in page 0
@@ -17,10 +17,10 @@ typedef struct {
 } kv_cursor;
 
 INLINE kv_cursor kv_at(
-    const shoal_kv_pages *kv, shoal_kv_format format, size_t plane, size_t kv_head, size_t position) {
+    const shoal_kv_pages *kv, shoal_kv_format format, size_t kv_head, size_t position) {
     kv_cursor cursor = {.kv = kv, .row_bytes = shoal_kv_row_bytes(format, kv->head_dim)};
     size_t slot = position % kv->page_tokens;
-    cursor.first = kv->pool + plane + kv_head * kv->page_tokens * cursor.row_bytes;
+    cursor.first = kv->pool + kv->values + kv_head * kv->page_tokens * cursor.row_bytes;
     cursor.block = kv->pages + position / kv->page_tokens;
     cursor.row = cursor.first + *cursor.block * kv->page_bytes + slot * cursor.row_bytes;
     cursor.left = kv->page_tokens - slot;
@@ -52,39 +52,77 @@ INLINE f32x16 load_kv(const char *row, size_t dim, size_t index, size_t left, sh
     return __builtin_convertvector(__builtin_convertvector(values, i32x16), f32x16) * splat_bf16(scale);
 }
 
-#define KEYS 8  // two heads and eight keys make sixteen sums, which are reduced together
+/// The element `d` of sixteen keys from `slot` on, of a head whose keys in this page begin at `keys`.
+INLINE f32x16 load_keys(const char *keys, shoal_kv_format format, size_t page_tokens, size_t d, size_t slot) {
+    size_t at = d * page_tokens + slot;
+    if (format == SHOAL_KV_F32) return load((const float *)(const void *)keys + at, LANES);
+    if (format == SHOAL_KV_BF16) return load_bf16((const uint16_t *)(const void *)keys + at, LANES);
+    i8x16 values;
+    memcpy(&values, keys + at, sizeof values);
+    return __builtin_convertvector(__builtin_convertvector(values, i32x16), f32x16);
+}
 
-/// One vector of elements, of which `left` exist, for each head and for the ATTENTION_KEYS keys from `first` on.
-INLINE void score_step(
-    int heads, int first, shoal_kv_format format, const float *q, const char *const rows[KEYS], size_t dim, size_t d,
-    size_t left, f32x16 sums[2 * KEYS]) {
-    f32x16 query[2];
-    for (int h = 0; h < heads; h++) query[h] = load(q + (size_t)h * dim + d, left);
-    for (int j = first; j < first + ATTENTION_KEYS; j++) {
-        f32x16 key = load_kv(rows[j], dim, d, left, format);
-        for (int h = 0; h < heads; h++) sums[h * KEYS + j] = accumulate(query[h], key, sums[h * KEYS + j], left);
+/// sums[h * vectors + v] += q[h][begin..<end] · those elements of the keys.
+INLINE void add_scores(
+    int heads, int vectors, const char *keys, shoal_kv_format format, size_t page_tokens, size_t slot, const float *q,
+    size_t dim, size_t begin, size_t end, f32x16 *sums) {
+    for (size_t d = begin; d < end; d++)
+#pragma clang loop unroll(full)
+        for (int v = 0; v < vectors; v++) {
+            f32x16 key = load_keys(keys, format, page_tokens, d, slot + (size_t)v * LANES);
+#pragma clang loop unroll(full)
+            for (int h = 0; h < heads; h++)
+                sums[h * vectors + v] = fma16(splat(q[(size_t)h * dim + d]), key, sums[h * vectors + v]);
+        }
+}
+
+/// The dot products of the heads' queries with `vectors` times sixteen keys of one page.
+INLINE void dots_of_keys(
+    int heads, int vectors, const char *keys, shoal_kv_format format, size_t page_tokens, size_t slot, const float *q,
+    size_t dim, f32x16 *dots) {
+#pragma clang loop unroll(full)
+    for (int j = 0; j < heads * vectors; j++) dots[j] = splat(0);
+    if (format != SHOAL_KV_Q8)
+        return add_scores(heads, vectors, keys, format, page_tokens, slot, q, dim, 0, dim, dots);
+    const char *scales = keys + (dim + SHOAL_BLOCK - 1) / SHOAL_BLOCK * SHOAL_BLOCK * page_tokens;
+    for (size_t d = 0; d < dim; d += SHOAL_BLOCK) {
+        f32x16 sums[ATTENTION_SCORES];
+#pragma clang loop unroll(full)
+        for (int j = 0; j < heads * vectors; j++) sums[j] = splat(0);
+        add_scores(heads, vectors, keys, format, page_tokens, slot, q, dim, d, smaller(d + SHOAL_BLOCK, dim), sums);
+#pragma clang loop unroll(full)
+        for (int j = 0; j < heads * vectors; j++) {
+            size_t at = d / SHOAL_BLOCK * page_tokens + slot + (size_t)(j % vectors) * LANES;
+            const uint16_t *scale = (const uint16_t *)(const void *)scales + at;
+            dots[j] = fma16(sums[j], load_bf16(scale, LANES), dots[j]);
+        }
     }
 }
 
-/// score[h][i] = dot(q[h], key i) * scale for one or two heads.
+/// score[h][i] = dot(q[h], key i) * scale, sixteen keys at a time, or twice sixteen where a page has as many to come.
 INLINE void attention_scores(
-    kv_cursor cursor, int heads, shoal_kv_format format, const float *q, float scale, size_t keys, float *scores) {
-    size_t dim = cursor.kv->head_dim;
-    for (size_t i = 0; i < keys; i += KEYS) {
-        size_t present = keys - i < KEYS ? keys - i : KEYS;
-        const char *rows[KEYS];
-        for (size_t j = 0; j < KEYS; j++) rows[j] = j < present ? kv_next(&cursor) : rows[0];
-        f32x16 sums[2 * KEYS];
-        for (int j = 0; j < 2 * KEYS; j++) sums[j] = splat(0);
-        for (int first = 0; first < KEYS; first += ATTENTION_KEYS) {
-            size_t d = 0;
-            for (; d + LANES <= dim; d += LANES) score_step(heads, first, format, q, rows, dim, d, LANES, sums);
-            if (d < dim) score_step(heads, first, format, q, rows, dim, d, dim - d, sums);
+    int heads, const shoal_kv_pages *kv, shoal_kv_format format, size_t kv_head, const float *q, float scale,
+    size_t first, size_t last, float *scores) {
+    size_t keys = last - first + 1;
+    const int most = ATTENTION_SCORES / heads > 1 ? 2 : 1;
+    for (size_t at = first / LANES * LANES, vectors; at <= last; at += vectors * LANES) {
+        size_t slot = at % kv->page_tokens;
+        const char *page = kv->pool + shoal_kv_head_offset(kv, kv->keys, kv_head, at);
+        f32x16 dots[ATTENTION_SCORES];
+        vectors = most == 2 && slot + 2 * LANES <= kv->page_tokens && at + LANES <= last ? 2 : 1;
+        if (vectors == 2)
+            dots_of_keys(heads, most, page, format, kv->page_tokens, slot, q, kv->head_dim, dots);
+        else
+            dots_of_keys(heads, 1, page, format, kv->page_tokens, slot, q, kv->head_dim, dots);
+        for (size_t v = 0; v < vectors; v++) {
+            size_t from = at + v * LANES, begin = from < first ? first : from, end = smaller(from + LANES, last + 1);
+            for (size_t h = 0; h < (size_t)heads; h++) {
+                f32x16 score = dots[h * vectors + v] * scale;
+                memcpy(
+                    scores + h * keys + begin - first, (const float *)&score + (begin - from),
+                    (end - begin) * sizeof *scores);
+            }
         }
-        float dots[2 * KEYS];
-        store(dots, reduce_each(sums) * scale, 2 * KEYS);
-        for (int h = 0; h < heads; h++)
-            memcpy(scores + (size_t)h * keys + i, dots + h * KEYS, present * sizeof *scores);
     }
 }
 
@@ -129,11 +167,13 @@ INLINE void attention_of(
     const shoal_kv_pages *kv, shoal_kv_format format, size_t kv_head, size_t group, const float *q,
     const uint16_t *sinks, float scale, size_t first, size_t last, float *scores, float *denominators, float *out) {
     size_t keys = last - first + 1, dim = kv->head_dim;
-    kv_cursor key = kv_at(kv, format, kv->keys, kv_head, first);
-    kv_cursor value = kv_at(kv, format, kv->values, kv_head, first);
+    kv_cursor value = kv_at(kv, format, kv_head, first);
     size_t h = 0;
-    for (; h + 2 <= group; h += 2) attention_scores(key, 2, format, q + h * dim, scale, keys, scores + h * keys);
-    if (h < group) attention_scores(key, 1, format, q + h * dim, scale, keys, scores + h * keys);
+    for (; h + ATTENTION_SCORE_HEADS <= group; h += ATTENTION_SCORE_HEADS)
+        attention_scores(
+            ATTENTION_SCORE_HEADS, kv, format, kv_head, q + h * dim, scale, first, last, scores + h * keys);
+    for (; h < group; h++)
+        attention_scores(1, kv, format, kv_head, q + h * dim, scale, first, last, scores + h * keys);
 
     for (h = 0; h < group; h++) {
         float *score = scores + h * keys, sink = shoal_bf16(sinks[h]);

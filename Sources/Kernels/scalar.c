@@ -188,17 +188,39 @@ static void rope(float *heads, size_t head_count, size_t head_dim, const float *
         }
 }
 
-static float kv_element(const shoal_kv_pages *kv, const char *row, size_t d) {
-    switch (kv->format) {
-        case SHOAL_KV_F32: return ((const float *)(const void *)row)[d];
-        case SHOAL_KV_BF16: return shoal_bf16(((const uint16_t *)(const void *)row)[d]);
-        case SHOAL_KV_Q8: {
-            size_t padded = (kv->head_dim + SHOAL_BLOCK - 1) / SHOAL_BLOCK * SHOAL_BLOCK;
-            const uint16_t *scales = (const uint16_t *)(const void *)(row + padded);
-            return (float)((const int8_t *)row)[d] * shoal_bf16(scales[d / SHOAL_BLOCK]);
-        }
+static float kv_element(shoal_kv_format format, const char *elements, size_t index) {
+    switch (format) {
+        case SHOAL_KV_F32: return ((const float *)(const void *)elements)[index];
+        case SHOAL_KV_BF16: return shoal_bf16(((const uint16_t *)(const void *)elements)[index]);
+        case SHOAL_KV_Q8: return (float)((const int8_t *)elements)[index];
     }
     return 0;
+}
+
+static float kv_score(const shoal_kv_pages *kv, const float *q, const char *keys, size_t slot) {
+    size_t blocks = (kv->head_dim + SHOAL_BLOCK - 1) / SHOAL_BLOCK, tokens = kv->page_tokens;
+    const uint16_t *scales = (const uint16_t *)(const void *)(keys + blocks * SHOAL_BLOCK * tokens);
+    float dot = 0, block_dot = 0;
+    for (size_t d = 0; d < kv->head_dim; d++) {
+        float element = kv_element(kv->format, keys, d * tokens + slot);
+        if (kv->format != SHOAL_KV_Q8) {
+            dot = fmaf(q[d], element, dot);
+            continue;
+        }
+        block_dot = fmaf(q[d], element, block_dot);
+        if (d % SHOAL_BLOCK == SHOAL_BLOCK - 1 || d == kv->head_dim - 1) {
+            dot = fmaf(block_dot, shoal_bf16(scales[d / SHOAL_BLOCK * tokens + slot]), dot);
+            block_dot = 0;
+        }
+    }
+    return dot;
+}
+
+static float kv_value(const shoal_kv_pages *kv, const char *row, size_t d) {
+    float element = kv_element(kv->format, row, d);
+    if (kv->format != SHOAL_KV_Q8) return element;
+    size_t blocks = (kv->head_dim + SHOAL_BLOCK - 1) / SHOAL_BLOCK;
+    return element * shoal_bf16(((const uint16_t *)(const void *)(row + blocks * SHOAL_BLOCK))[d / SHOAL_BLOCK]);
 }
 
 static void attention(
@@ -206,14 +228,11 @@ static void attention(
     size_t first, size_t last, float *scores, float *denominators, float *out) {
     size_t keys = last - first + 1, dim = kv->head_dim;
     for (size_t h = 0; h < group; h++) {
-        const float *query = q + h * dim;
         float *score = scores + h * keys, *result = out + h * dim;
         float sink = shoal_bf16(sinks[h]), maximum = sink;
         for (size_t i = 0; i < keys; i++) {
-            const char *key = kv->pool + shoal_kv_row_offset(kv, kv->keys, kv_head, first + i);
-            float p[16] = {0};
-            for (size_t d = 0; d < dim; d++) p[d % 16] = fmaf(query[d], kv_element(kv, key, d), p[d % 16]);
-            score[i] = reduce16(p) * scale;
+            const char *page = kv->pool + shoal_kv_head_offset(kv, kv->keys, kv_head, first + i);
+            score[i] = kv_score(kv, q + h * dim, page, (first + i) % kv->page_tokens) * scale;
             if (score[i] > maximum) maximum = score[i];
         }
         float p[16] = {0};
@@ -224,8 +243,9 @@ static void attention(
         denominators[h] = reduce16(p) + shoal_exp(sink - maximum);
         for (size_t d = 0; d < dim; d++) result[d] = 0;
         for (size_t i = 0; i < keys; i++) {
-            const char *value = kv->pool + shoal_kv_row_offset(kv, kv->values, kv_head, first + i);
-            for (size_t d = 0; d < dim; d++) result[d] = fmaf(score[i], kv_element(kv, value, d), result[d]);
+            const char *value = kv->pool + shoal_kv_head_offset(kv, kv->values, kv_head, first + i) +
+                                (first + i) % kv->page_tokens * shoal_kv_row_bytes(kv->format, dim);
+            for (size_t d = 0; d < dim; d++) result[d] = fmaf(score[i], kv_value(kv, value, d), result[d]);
         }
         for (size_t d = 0; d < dim; d++) result[d] /= denominators[h];
     }

@@ -91,30 +91,6 @@ INLINE float reduce(f32x16 p) {
     return (four.x + four.z) + (four.y + four.w);
 }
 
-/// The same tree for sixteen vectors at once: lane i of the result is reduce(p[i]).
-INLINE f32x16 reduce_each(const f32x16 p[LANES]) {
-    f32x16 eights[8], fours[4], twos[2];
-    for (int i = 0; i < 8; i++) {
-        f32x16 a = p[2 * i], b = p[2 * i + 1];
-        eights[i] = SHUFFLE(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
-                    SHUFFLE(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-    }
-    for (int i = 0; i < 4; i++) {
-        f32x16 a = eights[2 * i], b = eights[2 * i + 1];
-        fours[i] = SHUFFLE(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
-                   SHUFFLE(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
-    }
-    // From here on within quarters of the register, where shuffles are cheapest; the last line restores the order.
-    for (int i = 0; i < 2; i++) {
-        f32x16 a = fours[2 * i], b = fours[2 * i + 1];
-        twos[i] = SHUFFLE(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) +
-                  SHUFFLE(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-    }
-    f32x16 sums = SHUFFLE(twos[0], twos[1], 0, 2, 16, 18, 4, 6, 20, 22, 8, 10, 24, 26, 12, 14, 28, 30) +
-                  SHUFFLE(twos[0], twos[1], 1, 3, 17, 19, 5, 7, 21, 23, 9, 11, 25, 27, 13, 15, 29, 31);
-    return SHUFFLE(sums, sums, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-}
-
 /// shoal_exp, lane by lane.
 INLINE f32x16 exp16(f32x16 x) {
     f32x16 tame = x >= -87.3f && x <= 88.7f ? x : splat(0);  // so that every lane converts to an integer

@@ -38,7 +38,7 @@ extension Attention {
             let row = rows[index]
             row.pages.store(
                 key: key, value: key + config.keyValueHeadCount * dimension, position: row.position,
-                in: view(row.pages), kernels)
+                in: view(row.pages))
         }
     }
 

@@ -40,7 +40,7 @@ public struct KVLayout: Sendable, Equatable {
 
     let keyValueHeads: Int
     let headDimension: Int
-    /// Bytes of one layer's keys, or values, in a page: [keyValueHeads][pageTokens][row].
+    /// Bytes of one layer's keys, or values, in a page.
     let planeBytes: Int
 
     /// The layout for a model.

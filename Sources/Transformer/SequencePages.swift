@@ -17,33 +17,12 @@ struct SequencePages {
     }
 
     /// Stores one position's key and value, [keyValueHeads][headDimension] each, in a layer.
-    func store(
-        key: UnsafePointer<Float>, value: UnsafePointer<Float>, position: Int, in layer: shoal_kv_pages,
-        _ kernels: Kernels
-    ) {
+    func store(key: UnsafePointer<Float>, value: UnsafePointer<Float>, position: Int, in layer: shoal_kv_pages) {
         var layer = layer
-        for (source, plane) in [(key, layer.keys), (value, layer.values)] {
-            for head in 0..<layout.keyValueHeads {
-                write(
-                    source + head * layout.headDimension,
-                    to: memory + shoal_kv_row_offset(&layer, plane, head, position), kernels)
-            }
-        }
-    }
-
-    private func write(_ row: UnsafePointer<Float>, to target: UnsafeMutableRawPointer, _ kernels: Kernels) {
-        let dimension = layout.headDimension
-        switch layout.format {
-        case .float32:
-            target.copyMemory(from: row, byteCount: dimension * MemoryLayout<Float>.stride)
-        case .bf16:
-            kernels.pointee.f32_to_bf16(row, dimension, target.assumingMemoryBound(to: UInt16.self))
-        case .int8:
-            let block = Int(SHOAL_BLOCK)
-            let scales = target + (dimension + block - 1) / block * block
-            kernels.pointee.quantize_q8(
-                row, dimension, target.assumingMemoryBound(to: Int8.self),
-                scales.assumingMemoryBound(to: UInt16.self))
+        for head in 0..<layout.keyValueHeads {
+            let first = head * layout.headDimension
+            shoal_kv_store(
+                &layer, memory.assumingMemoryBound(to: CChar.self), head, position, key + first, value + first)
         }
     }
 }

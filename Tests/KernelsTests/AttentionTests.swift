@@ -11,7 +11,8 @@ struct AttentionTests {
         let pool: GuardedBuffer<UInt8>, pages: GuardedBuffer<UInt32>
         let pageTokens: Int, dim: Int, group: Int, format: shoal_kv_format
         let queries: GuardedBuffer<Float>, sinks: GuardedBuffer<UInt16>
-        let heads = 2, head = 1
+        static let heads = 2
+        let head = 1
 
         /// Blocks before the first of `visible` have no page; another layer's plane precedes the keys in every page.
         init(
@@ -24,29 +25,39 @@ struct AttentionTests {
             let order = (0..<UInt32(held.count)).shuffled(using: &random)
             pages = GuardedBuffer((0..<blocks).map { held.contains($0) ? order[$0 - held.lowerBound] : .max })
             pool = GuardedBuffer(
-                (0..<held.count * 3 * heads * pageTokens).flatMap { _ in
-                    Self.row(dim, format, values, &random)
+                (0..<held.count).flatMap { _ in
+                    // Another layer's plane, the keys, the values.
+                    [false, true, false].flatMap { isTurned in
+                        (0..<Self.heads).flatMap { _ in
+                            Self.head(pageTokens, dim, format, isTurned: isTurned, values, &random)
+                        }
+                    }
                 })
             queries = GuardedBuffer(values.floats(group * dim, &random))
             sinks = GuardedBuffer(values.bfloats(group, &random))
         }
 
-        /// In int8 any values, those of the padding too, and scales that make them as large as `values` are.
-        private static func row(
-            _ dim: Int, _ format: shoal_kv_format, _ values: Values, _ random: inout SeededGenerator
+        /// One head's rows in a page. In int8 any values, those of the padding too, and scales that make them as large as
+        /// `values` are: after each row, or, where rows are turned over, after all.
+        private static func head(
+            _ tokens: Int, _ dim: Int, _ format: shoal_kv_format, isTurned: Bool, _ values: Values,
+            _ random: inout SeededGenerator
         ) -> [UInt8] {
             switch format {
-            case SHOAL_KV_F32: return values.floats(dim, &random).withUnsafeBytes(Array.init)
-            case SHOAL_KV_BF16: return values.bfloats(dim, &random).withUnsafeBytes(Array.init)
+            case SHOAL_KV_F32: return values.floats(tokens * dim, &random).withUnsafeBytes(Array.init)
+            case SHOAL_KV_BF16: return values.bfloats(tokens * dim, &random).withUnsafeBytes(Array.init)
             default:
-                let blocks = (dim + 31) / 32
-                let scales = values.floats(blocks, &random).map { UInt16(($0 / 127).bitPattern >> 16) }
-                return bytes(blocks * 32, &random) + scales.withUnsafeBytes(Array.init)
+                let rows = isTurned ? 1 : tokens
+                let blocks = (dim + 31) / 32 * (tokens / rows)
+                return (0..<rows).flatMap { _ in
+                    let scales = values.floats(blocks, &random).map { UInt16(($0 / 127).bitPattern >> 16) }
+                    return bytes(blocks * 32, &random) + scales.withUnsafeBytes(Array.init)
+                }
             }
         }
 
         private var view: shoal_kv_pages {
-            let plane = heads * pageTokens * shoal_kv_row_bytes(format, dim)
+            let plane = Self.heads * pageTokens * shoal_kv_row_bytes(format, dim)
             return shoal_kv_pages(
                 pool: UnsafeRawPointer(pool.start).assumingMemoryBound(to: CChar.self), pages: pages.start,
                 page_bytes: 3 * plane, keys: plane, values: 2 * plane, page_tokens: pageTokens, head_dim: dim,
@@ -63,20 +74,33 @@ struct AttentionTests {
 
         func resultCount(_ visible: ClosedRange<Int>) -> Int { group * dim + group + group * visible.count }
 
-        func key(_ position: Int, _ d: Int) -> Double { element(view.keys, position, d) }
-        func value(_ position: Int, _ d: Int) -> Double { element(view.values, position, d) }
+        /// The key, read as documented: turned over within its page.
+        func key(_ position: Int, _ d: Int) -> Double {
+            let slot = position % pageTokens
+            return element(
+                head(view.keys, position), d * pageTokens + slot,
+                scale: (dim + 31) / 32 * 32 * pageTokens + (d / 32 * pageTokens + slot) * 2)
+        }
 
-        private func element(_ plane: Int, _ position: Int, _ d: Int) -> Double {
-            let block = 3 * Int(pages.start[position / pageTokens]) * heads * pageTokens
-            let row = block + (plane / (view.page_bytes / 3) * heads + head) * pageTokens + position % pageTokens
-            let start = UnsafeRawPointer(pool.start) + row * shoal_kv_row_bytes(format, dim)
+        func value(_ position: Int, _ d: Int) -> Double {
+            let row = head(view.values, position) + position % pageTokens * shoal_kv_row_bytes(format, dim)
+            return element(row, d, scale: (dim + 31) / 32 * 32 + d / 32 * 2)
+        }
+
+        private func head(_ plane: Int, _ position: Int) -> UnsafeRawPointer {
+            let page = Int(pages.start[position / pageTokens]) * view.page_bytes
+            return UnsafeRawPointer(pool.start) + page + plane + head * pageTokens * shoal_kv_row_bytes(format, dim)
+        }
+
+        /// Element `index` of those at `start`; `scale`: where an int8 element's scale lies.
+        private func element(_ start: UnsafeRawPointer, _ index: Int, scale: Int) -> Double {
             switch format {
-            case SHOAL_KV_F32: return Double(start.loadUnaligned(fromByteOffset: d * 4, as: Float.self))
+            case SHOAL_KV_F32: return Double(start.loadUnaligned(fromByteOffset: index * 4, as: Float.self))
             case SHOAL_KV_BF16:
-                return Double(float(bfloat: start.loadUnaligned(fromByteOffset: d * 2, as: UInt16.self)))
+                return Double(float(bfloat: start.loadUnaligned(fromByteOffset: index * 2, as: UInt16.self)))
             default:
-                let scale = start.loadUnaligned(fromByteOffset: (dim + 31) / 32 * 32 + d / 32 * 2, as: UInt16.self)
-                return Double(start.load(fromByteOffset: d, as: Int8.self)) * Double(float(bfloat: scale))
+                let scale = float(bfloat: start.loadUnaligned(fromByteOffset: scale, as: UInt16.self))
+                return Double(start.load(fromByteOffset: index, as: Int8.self)) * Double(scale)
             }
         }
     }
@@ -90,7 +114,7 @@ struct AttentionTests {
                     let first = Int.random(in: 0..<90, using: &random)
                     let visible = first...Int.random(in: first..<90, using: &random)
                     let attention = Case(
-                        visible, pageTokens: [1, 5, 16, 32].randomElement(using: &random) ?? 16, dim: dim,
+                        visible, pageTokens: [16, 32, 48].randomElement(using: &random) ?? 16, dim: dim,
                         group: .random(in: 1...9, using: &random), format: format, values, &random)
                     let found = difference(variant, count: attention.resultCount(visible)) {
                         attention.run($0, visible, into: $1)

@@ -87,15 +87,18 @@ typedef enum {
     SHOAL_KV_Q8 = 2,  // int8 blocks of 32 elements, as quantize_q8 makes them
 } shoal_kv_format;
 
-/// The keys and values of one sequence in one layer, in pages of `page_tokens` positions. A page holds keys and values
-/// as [kv_heads][page_tokens][row]; a row is [head_dim] elements, or [blocks * 32] int8 values and then their [blocks]
-/// bfloat16 scales, blocks = ceil(head_dim / 32).
+/// The keys and values of one sequence in one layer, in pages of `page_tokens` positions.
+///
+/// In a page values are [kv_heads][page_tokens][row]: a row is [head_dim] elements, or [blocks * 32] int8 values and
+/// then their [blocks] bfloat16 scales, blocks = ceil(head_dim / 32). Keys are the same turned over, so that sixteen
+/// scores are computed at once: [kv_heads][head_dim][page_tokens] elements, or of each head [blocks * 32][page_tokens]
+/// int8 values and then [blocks][page_tokens] scales.
 typedef struct {
     const char *pool;       // page 0; aligned for the elements, as are page_bytes, keys and values
     const uint32_t *pages;  // the page of each page_tokens positions, in order; only those with a key to read are read
     size_t page_bytes;      // from one page to the next
     size_t keys, values;    // where this layer's keys, and its values, begin in a page
-    size_t page_tokens;
+    size_t page_tokens;     // a multiple of 16
     size_t head_dim;
     shoal_kv_format format;
 } shoal_kv_pages;
@@ -106,12 +109,12 @@ static inline size_t shoal_kv_row_bytes(shoal_kv_format format, size_t head_dim)
     return head_dim * (format == SHOAL_KV_BF16 ? sizeof(uint16_t) : sizeof(float));
 }
 
-/// Where the row of a position begins, in bytes from `pool`; `plane` is `keys` or `values`.
-static inline size_t shoal_kv_row_offset(
+/// Where a head's keys, or values, begin in the page that holds a position, in bytes from `pool`; `plane` is `keys` or
+/// `values`.
+static inline size_t shoal_kv_head_offset(
     const shoal_kv_pages *kv, size_t plane, size_t kv_head, size_t position) {
-    size_t row = kv_head * kv->page_tokens + position % kv->page_tokens;
     return kv->pages[position / kv->page_tokens] * kv->page_bytes + plane +
-           row * shoal_kv_row_bytes(kv->format, kv->head_dim);
+           kv_head * kv->page_tokens * shoal_kv_row_bytes(kv->format, kv->head_dim);
 }
 
 typedef enum {
@@ -170,8 +173,9 @@ typedef struct {
     /// positions first...last (inclusive, first <= last). score = dot(q, k) * scale (dot in sixteen partial sums);
     /// the head's sink joins the maximum and the denominator only. Numerators p = exp(score - max); the denominator is
     /// the sum of p in sixteen partial sums indexed by (position - first) mod 16, reduced, plus exp(sink - max);
-    /// out[d] = (Σ p v[d], one fused multiply-add a key, ascending) / denominator. Keys and values enter as float32,
-    /// which holds bfloat16, and the product of an int8 value and its scale, exactly.
+    /// out[d] = (Σ p v[d], one fused multiply-add a key, ascending) / denominator. Values enter as float32, which
+    /// holds bfloat16, and the product of an int8 value and its scale, exactly. Positions of the last page beyond `last`
+    /// may be read, but what is there has no effect.
     ///   q, out: [group][head_dim]; sinks: [group], bfloat16; scores: scratch [group][last - first + 1], which holds
     ///   the numerators p afterwards; denominators: [group], written.
     void (*attention)(
@@ -226,6 +230,10 @@ float shoal_exp(float x);
 void shoal_q8_pack(
     const uint16_t *matrix, size_t rows, size_t columns, size_t row_begin, size_t row_end, uint8_t *values,
     uint16_t *scales);
+
+/// Stores the key and the value, [head_dim] each, of one position in one head. `pool` is kv->pool, to be written.
+void shoal_kv_store(
+    const shoal_kv_pages *kv, char *pool, size_t kv_head, size_t position, const float *key, const float *value);
 
 /// Bytes that `values` and `scales` of a shoal_q8_matrix occupy.
 static inline size_t shoal_q8_values_size(size_t rows, size_t columns) {
