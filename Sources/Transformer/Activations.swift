@@ -3,9 +3,9 @@ import Kernels
 /// The forms in which a matrix takes its input rows.
 enum RowForm {
     case float32
-    /// int8 blocks: what experts take, and what travels to them.
+    /// int8 blocks: what experts take, and what travels to them; and the output head.
     case int8
-    /// 16-bit blocks: what matrices held in int8 take where no wire is involved.
+    /// 16-bit blocks: what the attention's matrices take when held in int8.
     case int16
 }
 

@@ -16,8 +16,11 @@ struct Linear {
     /// The form in which it takes its input.
     let form: RowForm
 
-    /// Weights of shape [outputs, inputs] in bfloat16, read in place or quantised now.
-    init(_ tensors: [(weight: Tensor, bias: Tensor?)], weights: DenseWeights, pool: ThreadPool) {
+    /// Weights of shape [outputs, inputs] in bfloat16, read in place or quantised now; `activations` is the form they
+    /// take their input in when quantised.
+    init(
+        _ tensors: [(weight: Tensor, bias: Tensor?)], weights: DenseWeights, activations: RowForm = .int16, pool: ThreadPool
+    ) {
         var (parts, firstColumn) = ([Part](), 0)
         for (weight, bias) in tensors {
             let source = shoal_bf16_matrix(
@@ -29,7 +32,7 @@ struct Linear {
         self.parts = parts
         inputs = tensors[0].weight.shape[1]
         outputs = firstColumn
-        form = weights == .int8 ? .int16 : .float32
+        form = weights == .int8 ? activations : .float32
     }
 
     /// Applies it to every row of `x`. `y`: [x.rows, outputs].

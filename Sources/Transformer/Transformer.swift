@@ -68,7 +68,8 @@ public final class Transformer {
         selected = Activations(columns: config.hiddenSize)
         embedding = checkpoint.embedding.bf16Pointer
         finalNorm = checkpoint.finalNorm.bf16Pointer
-        outputHead = Linear([(checkpoint.outputHead, nil)], weights: dense, pool: pool)
+        // Nothing follows it in which an error could grow, so that int8 activations are good enough.
+        outputHead = Linear([(checkpoint.outputHead, nil)], weights: dense, activations: .int8, pool: pool)
         var layersOfKind: [ModelConfig.LayerType: Int] = [:]
         layers = checkpoint.layers.enumerated().map { index, tensors in
             let kind = config.layerTypes[index]
