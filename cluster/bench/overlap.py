@@ -26,7 +26,7 @@ LEARNING = 16
 
 
 @contextlib.contextmanager
-def cluster(model, proxy, delay, mode):
+def cluster(model, proxy, delay, mode, worker_flags):
     """A coordinator and two workers, which reach it over a delaying proxy where there is a delay."""
     with contextlib.ExitStack() as stack:
         server = Server(model, environment={"SHOAL_MICRO_BATCHES": mode})
@@ -44,7 +44,7 @@ def cluster(model, proxy, delay, mode):
         for _ in range(2):
             worker = ShoalProcess(
                 "worker", "--join", f"tcp://{host}:{control}", "--model", model,
-                "--threads", max(1, os.cpu_count() // 2),
+                "--threads", max(1, os.cpu_count() // 2), *worker_flags,
             )  # fmt: skip
             stack.callback(worker.stop)
         server.wait_until_ready(2, seconds=600)
@@ -75,7 +75,8 @@ def main():
     parser.add_argument("--proxy", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--model", type=pathlib.Path, help="a checkpoint, in place of a synthetic one")
     parser.add_argument("--synthesize", default="--preset gpt-oss-20b", help="flags of shoal synthesize")
-    parser.add_argument("--delay", type=int, default=1000, help="microseconds added to each direction (default 1000)")
+    parser.add_argument("--delay", type=int, default=500, help="microseconds added to each direction (default 500)")
+    parser.add_argument("--worker-memory", help="leave what exceeds it in a worker to the coordinator, such as 3G")
     parser.add_argument("--sequences", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=48, help="counted tokens of each sequence")
     parser.add_argument("--rounds", type=int, default=3)
@@ -87,11 +88,12 @@ def main():
             subprocess.run([SHOAL, "synthesize", *options.synthesize.split(), "--out", model], check=True)
     layers = json.loads((model / "config.json").read_text())["num_hidden_layers"]
 
+    worker_flags = ["--memory", options.worker_memory] if options.worker_memory else []
     rates = {}
     for _ in range(options.rounds):
         for mode in MODES:
             for delay in (0, options.delay):
-                with cluster(model, options.proxy, delay, mode) as server:
+                with cluster(model, options.proxy, delay, mode, worker_flags) as server:
                     rates.setdefault((mode, delay), []).append(rate(server, options.sequences, options.tokens))
     medians = {key: statistics.median(values) for key, values in rates.items()}
 
@@ -101,6 +103,8 @@ def main():
         f"{layers} layers × {trip:g} ms there and back = {layers * trip:g} ms of waiting in a step, which takes "
         f"{step:.0f} ms without: {step / (step + layers * trip):.2f} of the throughput if nothing overlapped\n"
     )
+    if options.worker_memory:
+        print(f"The coordinator computes itself what exceeds {options.worker_memory} in a worker.")
     print(f"{options.sequences} sequences, tokens/s, median of {options.rounds} (least to greatest)")
     print(f"{'':<18}{'no delay':>24}{f'{options.delay} µs each way':>24}{'ratio':>8}")
     for mode, name in MODES.items():
