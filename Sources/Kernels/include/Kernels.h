@@ -11,7 +11,7 @@
 // So the result of a row depends neither on the rows beside it nor on the number of threads. One NaN is as good as
 // another: where a result is not a number, its bits are not defined.
 //
-// Functions are total for the sizes they document, never allocate (a product takes some 160 KiB of stack), and never
+// Functions are total for the sizes they document, never allocate (a product takes some 500 KiB of stack), and never
 // check pointers: Swift owns lifetimes and validates sizes. Unless said otherwise, matrices are row-major and dense.
 #ifndef SHOAL_KERNELS_H
 #define SHOAL_KERNELS_H
