@@ -19,7 +19,8 @@ struct Linear {
     /// Weights of shape [outputs, inputs] in bfloat16, read in place or quantised now; `activations` is the form they
     /// take their input in when quantised.
     init(
-        _ tensors: [(weight: Tensor, bias: Tensor?)], weights: DenseWeights, activations: RowForm = .int16, pool: ThreadPool
+        _ tensors: [(weight: Tensor, bias: Tensor?)], weights: DenseWeights, activations: RowForm = .int16,
+        pool: ThreadPool
     ) {
         var (parts, firstColumn) = ([Part](), 0)
         for (weight, bias) in tensors {
