@@ -6,7 +6,7 @@ cd "$root"
 
 # Debian packages that the build links against, and those that the tests use.
 build_packages="libzmq3-dev libprotobuf-c-dev libmicrohttpd-dev libpcre2-dev nettle-dev"
-test_packages="protobuf-c-compiler python3 python3-venv git"
+test_packages="protobuf-c-compiler python3 python3-venv git valgrind"
 
 say() { printf '==> %s\n' "$*"; }
 
