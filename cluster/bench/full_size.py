@@ -73,12 +73,14 @@ def measure(workers):
         print("chat:", json.dumps(answer["choices"][0]["message"]["content"], ensure_ascii=False))
 
         ids = [1000 + 37 * i for i in range(512)]
+        # Not counted: with workers the coordinator first tries out how many micro-batches a step should have.
+        learning = 4 if workers else 1
         for length in (128, 512):
-            runs = [stream(server, ids[:length], 1) for _ in range(3)]
+            runs = [stream(server, ids[:length], 1) for _ in range(learning + 3)][learning:]
             first = statistics.median(times[1] - times[0] for times in runs)
             print(f"prefill of {length} tokens: {length / first:.0f} tokens/s (median of 3)")
         for count in (1, 4, 8):
-            rate = statistics.median(decoding_rate(server, count, ids) for _ in range(3))
+            rate = statistics.median([decoding_rate(server, count, ids) for _ in range(4)][1:])
             print(f"decoding, {count} sequences at once: {rate:.1f} tokens/s together (median of 3)")
             if count == 1:
                 gigabytes = BYTES_PER_TOKEN / 1e9
