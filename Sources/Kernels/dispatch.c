@@ -2,6 +2,17 @@
 #include "kernels_internal.h"
 #include <stdlib.h>
 
+#if defined(__aarch64__)
+#if defined(__linux__)
+#include <sys/auxv.h>
+static int has_dot_products(void) { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
+#elif defined(__APPLE__)
+static int has_dot_products(void) { return 1; }  // since the first Mac of this architecture
+#else
+static int has_dot_products(void) { return 0; }
+#endif
+#endif
+
 const shoal_kernels *shoal_kernels_for(shoal_isa isa) {
 #if defined(__x86_64__)
     // These ask the operating system too, which must save the wide registers.
@@ -11,6 +22,8 @@ const shoal_kernels *shoal_kernels_for(shoal_isa isa) {
                      __builtin_cpu_supports("avx512vnni");
     if (isa == SHOAL_ISA_AVX512_VNNI && has_avx512) return &shoal_kernels_avx512;
     if (isa == SHOAL_ISA_AVX2 && has_avx2) return &shoal_kernels_avx2;
+#elif defined(__aarch64__)
+    if (isa == SHOAL_ISA_NEON && has_dot_products()) return &shoal_kernels_neon;
 #endif
     return isa == SHOAL_ISA_SCALAR ? &shoal_kernels_scalar : NULL;
 }

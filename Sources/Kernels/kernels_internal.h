@@ -46,6 +46,8 @@ extern const shoal_kernels shoal_kernels_scalar;
 #if defined(__x86_64__)
 extern const shoal_kernels shoal_kernels_avx2;
 extern const shoal_kernels shoal_kernels_avx512;
+#elif defined(__aarch64__)
+extern const shoal_kernels shoal_kernels_neon;
 #endif
 
 #endif

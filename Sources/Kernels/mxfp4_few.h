@@ -4,7 +4,7 @@
 // two dot-product instructions four partial dot products of each block, and a small tree adds those up for sixteen rows
 // at once: nothing is transposed before it is multiplied, and nothing decoded is stored.
 //
-// The including file defines `decode_mxfp4_bytes` and `add_dots`.
+// The including file defines `decode_mxfp4_bytes` and `add_dots`; `add_parts` too where it defines OWN_ADD_PARTS.
 #ifndef SHOAL_MXFP4_FEW_H
 #define SHOAL_MXFP4_FEW_H
 
@@ -57,6 +57,7 @@ INLINE void few_slice_fill(few_slice *slice, int tokens, const shoal_q8_rows *x)
             }
 }
 
+#ifndef OWN_ADD_PARTS
 /// [4 blocks][4 rows]: the sums of the four parts of each block, for four rows.
 INLINE i32x16 add_parts(const i32x16 rows[4]) {
     i32x16 halves[2];
@@ -68,6 +69,7 @@ INLINE i32x16 add_parts(const i32x16 rows[4]) {
     return SHUFFLE(halves[0], halves[1], 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) +
            SHUFFLE(halves[0], halves[1], 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
 }
+#endif
 
 /// From [4 quarters of the rows][4 blocks][4 rows] to [4 blocks][16 rows].
 INLINE void dots_of_blocks(const i32x16 quarters[4], i32x16 blocks[QUAD]) {
@@ -110,6 +112,7 @@ INLINE void few_products(
             for (int t = 0; t < tokens; t++) {
                 const few_quad *columns = &slice->quads[x + quad * (size_t)tokens + (size_t)t];
                 i32x16 dots[4];
+#pragma clang loop unroll(full)
                 for (int r = 0; r < 4; r++)
                     dots[r] = add_dots((i32x16)0, even[r], columns->even, odd[r], columns->odd);
                 parts[quad][t][quarter] = add_parts(dots);
@@ -124,7 +127,8 @@ INLINE void few_products(
 #pragma clang loop unroll(full)
             for (size_t i = 0; i < QUAD; i++) {
                 f32x16 anchor = load(anchors + (quad * QUAD + i) * LANES, LANES);
-                f32x16 dots = (f32x16)((i32x16)anchor + blocks[i] + slice->offsets[at][i]) - anchor;
+                int32_t offset = MXFP4_OFFSET ? slice->offsets[at][i] : 0;
+                f32x16 dots = (f32x16)((i32x16)anchor + blocks[i] + offset) - anchor;
                 sums[t] = fma16(dots, splat(slice->scales[at][i]), sums[t]);
             }
         }

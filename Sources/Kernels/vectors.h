@@ -1,6 +1,6 @@
 // Vectors of sixteen lanes, the width of the sixteen partial sums, in the compiler's own vector types: one ZMM register
-// under AVX-512, two YMM under AVX2. Included inside the target region of an instruction set's file; everything is
-// inlined, because the calling convention of such vectors depends on the target.
+// under AVX-512, two YMM under AVX2, four of NEON's. Included inside the target region of an instruction set's file;
+// everything is inlined, because the calling convention of such vectors depends on the target.
 #ifndef SHOAL_VECTORS_H
 #define SHOAL_VECTORS_H
 

@@ -195,7 +195,8 @@ int main(int argc, char **argv) {
         for (int round = 0; round < rounds; round++) {
             double bandwidth = read_bandwidth();
             if (bandwidth > reading) reading = bandwidth;
-            for (int isa = benchmarks[i].run == pack ? SHOAL_ISA_COUNT - 1 : 1; isa < SHOAL_ISA_COUNT; isa++) {
+            int first = benchmarks[i].run == pack ? (int)shoal_kernels_named(NULL)->isa : 1;
+            for (int isa = first; isa < SHOAL_ISA_COUNT; isa++) {
                 const shoal_kernels *kernels = shoal_kernels_for((shoal_isa)isa);
                 if (!kernels) continue;
                 double bytes, start = now(), work = benchmarks[i].run(kernels, benchmarks[i].tokens, &bytes);

@@ -5,7 +5,7 @@ import sys
 import xml.etree.ElementTree as ElementTree
 
 passed = failed = skipped = 0
-for name in ("swift-swift-testing.xml", "e2e.xml"):
+for name in ("swift-swift-testing.xml", "aarch64.xml", "e2e.xml"):
     report = pathlib.Path(sys.argv[1]) / name
     cases = list(ElementTree.parse(report).iter("testcase")) if report.exists() else []
     if not cases:

@@ -121,8 +121,9 @@ typedef enum {
     SHOAL_ISA_SCALAR = 0,
     SHOAL_ISA_AVX2 = 1,         // AVX2, FMA
     SHOAL_ISA_AVX512_VNNI = 2,  // AVX-512 F, BW, VL, DQ, VNNI
+    SHOAL_ISA_NEON = 3,         // NEON with dot products, of Armv8.2
 } shoal_isa;
-#define SHOAL_ISA_COUNT 3
+#define SHOAL_ISA_COUNT 4
 
 /// One implementation of every kernel. All of them are single-threaded; `thread_pool` splits the row ranges.
 typedef struct {
@@ -215,8 +216,8 @@ typedef struct {
 /// The kernels of one instruction set, or NULL where this processor (or this build) lacks it.
 const shoal_kernels *_Nullable shoal_kernels_for(shoal_isa isa);
 
-/// The kernels called `name` (scalar, avx2, avx512), or the fastest for this processor if it is NULL or empty. NULL for
-/// a name that is unknown, or unsupported here.
+/// The kernels called `name` (scalar, avx2, avx512, neon), or the fastest for this processor if it is NULL or empty.
+/// NULL for a name that is unknown, or unsupported here.
 const shoal_kernels *_Nullable shoal_kernels_named(const char *_Nullable name);
 
 /// The kernels that the environment variable SHOAL_ISA names, in the sense of `shoal_kernels_named`.
