@@ -1,6 +1,6 @@
-// NEON with the dot products of Armv8.2: what is its own. All else is in the headers, compiled here for this instruction
-// set. sdot multiplies signed bytes, so that no weight needs an offset, and it takes four bytes of one operand from any
-// lane, so that sixteen columns of a token are loaded at once and serve four times.
+// NEON with the dot products of Armv8.2: what is its own. All else is in the headers, compiled here for it. sdot
+// multiplies signed bytes, so that no weight needs an offset, and it takes four bytes of one operand from any lane, so
+// that sixteen columns of a token are loaded at once and serve four times.
 #if defined(__aarch64__)
 #include "kernels_internal.h"
 #include <arm_neon.h>
