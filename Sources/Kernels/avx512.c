@@ -49,18 +49,6 @@ INLINE void decode_mxfp4_bytes(u8x64 codes, u8x64 *even, u8x64 *odd) {
     *odd = (u8x64)_mm512_shuffle_epi8(lookup, _mm512_and_si512(_mm512_srli_epi16((__m512i)codes, 4), low));
 }
 
-/// The block at `offset` of each of sixteen rows, decoded: [8][16 rows][4 columns], even columns first.
-INLINE void decode_mxfp4_block(const uint8_t *const rows[SHOAL_TILE_ROWS], size_t offset, uint8_t *values) {
-    u32x16 words[4];
-    words_of_rows(rows, offset, words);
-    for (int i = 0; i < 4; i++) {
-        u8x64 even, odd;
-        decode_mxfp4_bytes((u8x64)words[i], &even, &odd);
-        memcpy(values + i * 64, &even, sizeof even);
-        memcpy(values + (i + 4) * 64, &odd, sizeof odd);
-    }
-}
-
 /// Adds to the sums the dot products of four neighbouring bytes each, of decoded weights and activations.
 INLINE i32x16 add_dots(i32x16 sums, u8x64 even, i8x64 x_even, u8x64 odd, i8x64 x_odd) {
     __m512i dots = _mm512_dpbusd_epi32((__m512i)sums, (__m512i)even, (__m512i)x_even);

@@ -4,7 +4,7 @@
 // shoal_q8_matrix is stored; MXFP4 is decoded into that form, a few blocks at a time, in the first-level cache, where
 // all tokens then share it. It takes two tiles at a time, so that what it loads of the activations serves both.
 //
-// The including file defines `words_of_rows`, `decode_mxfp4_block` and `q8_products`; TOKENS (4 or 8), how many tokens
+// The including file defines `words_of_rows`, `decode_mxfp4_bytes` and `q8_products`; TOKENS (4 or 8), how many tokens
 // the inner loop takes at once; MXFP4_OFFSET and Q8_OFFSET, by how much its weights exceed the true ones.
 #ifndef SHOAL_MATMUL_Q8_H
 #define SHOAL_MATMUL_Q8_H
@@ -83,6 +83,18 @@ INLINE mxfp4_rows mxfp4_rows_at(const shoal_mxfp4_matrix *w, size_t n, size_t ro
         at.scales[r] = w->scales + index;
     }
     return at;
+}
+
+/// The block at `offset` of each of sixteen rows, decoded: [8][16 rows][4 columns], even columns first.
+INLINE void decode_mxfp4_block(const uint8_t *const rows[SHOAL_TILE_ROWS], size_t offset, uint8_t *values) {
+    u32x16 words[4];
+    words_of_rows(rows, offset, words);
+    for (int i = 0; i < 4; i++) {
+        u8x64 even, odd;
+        decode_mxfp4_bytes((u8x64)words[i], &even, &odd);
+        memcpy(values + i * 64, &even, sizeof even);
+        memcpy(values + (i + 4) * 64, &odd, sizeof odd);
+    }
 }
 
 INLINE void mxfp4_tiles(
