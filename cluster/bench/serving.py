@@ -32,8 +32,11 @@ class Shape:
         self.layers = config["num_hidden_layers"]
         self.experts = config["num_local_experts"]
         self.chosen = config.get("num_experts_per_tok") or config["experts_per_token"]
-        self.expert = 3 * hidden * inner * (self.MXFP4 if config.get("quantization_config") else self.BF16)
-        self.attention = self.layers * hidden * (2 * queries + 2 * keys) * self.INT8
+        expert, attention = 3 * hidden * inner, hidden * (2 * queries + 2 * keys)
+        # Of one token of a prompt; lm_head sees only the last.
+        self.multiply_adds = self.layers * (self.chosen * expert + attention)
+        self.expert = expert * (self.MXFP4 if config.get("quantization_config") else self.BF16)
+        self.attention = self.layers * attention * self.INT8
         self.head = config["vocab_size"] * hidden * self.INT8
 
     def step_bytes(self, batch):
@@ -183,11 +186,12 @@ def main():
     print(f"\nreports and plots are in {out}; serving.json sums them up")
 
 
-parser = argparse.ArgumentParser()
-parser.add_argument("--model", type=pathlib.Path, required=True)
-parser.add_argument("--bandwidth", required=True, help="the compiled bandwidth.c")
-parser.add_argument("--workers", type=int, default=0)
-parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(".build/bench/serving"))
-parser.add_argument("server", nargs="*", help="flags for the server")
-ARGUMENTS = parser.parse_args()
-main()
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", type=pathlib.Path, required=True)
+    parser.add_argument("--bandwidth", required=True, help="the compiled bandwidth.c")
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(".build/bench/serving"))
+    parser.add_argument("server", nargs="*", help="flags for the server")
+    ARGUMENTS = parser.parse_args()
+    main()

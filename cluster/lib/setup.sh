@@ -53,11 +53,17 @@ synthesise_full_size() {
     "$SHOAL" synthesize --preset gpt-oss-20b --out "$1" ${TOKENIZER:+--tokenizer "$TOKENIZER"}
     say "synthesised in $(($(date +%s) - start)) s"
 }
-full_size=${SHOAL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shoal}/gpt-oss-20b-synthetic
+cache=${SHOAL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shoal}
+full_size=$cache/gpt-oss-20b-synthetic
+
+# The folder of the toolchain's commands.
+toolchain() {
+    dirname "$(readlink -f "$(command -v swift)")"
+}
 
 # clang ARGUMENT…: the toolchain's own, whatever other is on the PATH; Debian's is too old for the kernels.
 clang() {
-    "$(dirname "$(readlink -f "$(command -v swift)")")/clang" "$@"
+    "$(toolchain)/clang" "$@"
 }
 
 # The virtual environment with the clients that the tests use, in .venv.
