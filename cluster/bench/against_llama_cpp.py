@@ -45,7 +45,7 @@ class Limits:
         print(f"int8 peak: {self.peaks[-1]:.2f} TOP/s")
 
     def of(self, row):
-        """Tokens a second, were reading weights or multiplying them all that there is to do; None where neither says."""
+        """Tokens a second, were reading or multiplying weights all that there is to do; None where neither says."""
         section, size, what = row
         if section == "prefill":
             return statistics.median(self.peaks) * 1e12 / (2 * self.shape.multiply_adds)
@@ -102,8 +102,8 @@ class Shoal:
 
 
 class LlamaCpp:
-    """llama-bench and llama-server with their defaults, but for flash attention: on or off, whichever is faster. Weights
-    are read, not mapped: pages that two engines map do not fit into the memory of many a machine."""
+    """llama-bench and llama-server with their defaults, but for flash attention: on or off, whichever is faster.
+    Weights are read, not mapped: what two engines map does not fit into the memory of many a machine."""
 
     name = "llama.cpp"
 
@@ -175,6 +175,10 @@ class LlamaCpp:
                 yield from serve(Bench(url, self.out), clients)
 
 
+def figure(value):
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}"
+
+
 def title(row):
     section, size, what = row
     unit = UNITS.get(what, "tokens/s")
@@ -203,13 +207,37 @@ def cells(row):
 
     def side(name):
         values = [value for value in row[name] if value]
-        return f"{row[name + '_median']:.1f} ({min(values):.1f} to {max(values):.1f})"
+        return f"{figure(row[name + '_median'])} ({figure(min(values))} to {figure(max(values))})"
 
     shown = [row["row"], side("shoal"), side("llama.cpp"), f"{row['ratio']:.2f}"]
     if not row["limit"]:
         return [*shown, "-", "-", "-"]
     shares = [f"{row[name] / row['limit']:.0%}" for name in ("shoal_median", "llama.cpp_median")]
-    return [*shown, f"{row['limit']:.1f}", *shares]
+    return [*shown, figure(row["limit"]), *shares]
+
+
+def report(options, flash, limits, ours, theirs):
+    rows = [summary(row, values, theirs[row], limits.of(row)) for row, values in ours.items()]
+    results = {
+        "model": options.model.name, "llama_cpp_python": options.llama_version, "threads": THREADS,
+        "flash_attention": flash, "gigabytes_per_second": limits.bandwidths,
+        "int8_tera_operations_per_second": limits.peaks, "rows": rows,
+    }  # fmt: skip
+    (options.out / "against-llama-cpp.json").write_text(json.dumps(results, indent=2) + "\n")
+
+    print(f"\n{THREADS} threads each; medians (least to greatest), ratios by round; of TTFT less is better")
+    table([["", "Shoal", "llama.cpp", "ratio", "limit", "Shoal of it", "llama.cpp of it"], *map(cells, rows)])
+    peak, bandwidth = statistics.median(limits.peaks), statistics.median(limits.bandwidths)
+    print(
+        f"""
+Shoal: everything over HTTP, with sampling. Its prefill is a prompt's length over the time of a request for one token,
+its decoding that of one client. llama.cpp: prefill and decoding by llama-bench, which does neither.
+Serving: all clients at once, each with a slot, {PROMPT} prompt and {ANSWER} generated tokens;
+decode while all of them decode, overall with prefill and waiting.
+Limits: {limits.shape.multiply_adds / 1e9:.2f} G multiply-adds a prompt's token at {peak:.2f} int8 TOP/s; a step's weights
+({limits.shape.step_bytes(1) / 1e9:.2f} GB for one sequence) at {bandwidth:.1f} GB/s. Both are medians of this run.
+{options.out / "against-llama-cpp.json"} has every figure."""
+    )
 
 
 def main():
@@ -241,31 +269,9 @@ def main():
             limits.measure()
             for row, value in engine.measure(sections):
                 found[engine.name].setdefault(row, []).append(value)
-                print(f"  {title(row)}: {f'{value:.1f}' if value else '-'}", flush=True)
+                print(f"  {title(row)}: {figure(value) if value else '-'}", flush=True)
 
-    rows = [summary(row, values, found[llama.name][row], limits.of(row)) for row, values in found[shoal.name].items()]
-    results = {
-        "model": options.model.name, "llama_cpp_python": options.llama_version, "threads": THREADS,
-        "flash_attention": llama.flash, "gigabytes_per_second": limits.bandwidths,
-        "int8_tera_operations_per_second": limits.peaks, "rows": rows,
-    }  # fmt: skip
-    (options.out / "against-llama-cpp.json").write_text(json.dumps(results, indent=2) + "\n")
-
-    print(
-        f"\n{THREADS} threads each; medians of {options.rounds} rounds (least to greatest); the ratio is of a round's two"
-    )
-    table([["", "Shoal", "llama.cpp", "ratio", "limit", "Shoal of it", "llama.cpp of it"], *map(cells, rows)])
-    print(
-        f"""
-Shoal's prefill is a prompt's length over the time of a request for one token, its decoding that of one client, both over
-HTTP with sampling; llama.cpp's are llama-bench's, without. Serving: {PROMPT} prompt and {ANSWER} generated tokens, all clients at once, as many slots;
-decode while all clients' requests decode, overall with prefill and waiting.
-The limits: of prefill, {limits.shape.multiply_adds / 1e9:.2f} G multiply-adds a token at the int8 peak, \
-{statistics.median(limits.peaks):.2f} TOP/s; of decoding, a step's weights
-({limits.shape.step_bytes(1) / 1e9:.2f} GB for one sequence) at {statistics.median(limits.bandwidths):.1f} GB/s. \
-Both are medians of this run.
-{options.out / "against-llama-cpp.json"} has every figure"""
-    )
+    report(options, llama.flash, limits, found[shoal.name], found[llama.name])
 
 
 main()
