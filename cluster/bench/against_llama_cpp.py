@@ -89,7 +89,7 @@ class Shoal:
             server.wait_until_ready(seconds=600)
             bench = Bench(server.url, self.out)
             for length in PROMPTS if "prefill" in sections else ():
-                report = level(bench, f"prefill-{length}", requests=3, input_tokens=length, output_tokens=1)
+                report = level(bench, f"prefill-{length}", requests=1, input_tokens=length, output_tokens=1)
                 yield ("prefill", length, "prompt"), length / report["latency"]["end to end"]["p50"]
             for depth in DEPTHS if "decode" in sections else ():
                 # Its first token belongs to the prompt.
