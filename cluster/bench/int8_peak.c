@@ -1,12 +1,9 @@
 // Prints how many int8 operations this machine's threads do together at best, in TOP/s; a multiply-add is two. Dot
 // products of registers alone, so that no memory is in the way; the best of so many rounds. Run it with
-// `int8_peak [threads [rounds]]`; cluster/bench/against-llama-cpp compiles it for the machine it runs on.
-#include <pthread.h>
+// `int8_peak [threads [rounds]]`; the benchmarks compile it for the machine that they run on.
+#include "together.h"
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #if defined(__AVX512VNNI__)
 #include <immintrin.h>
@@ -33,27 +30,11 @@ typedef int8x16_t vector;
 #endif
 
 // Enough sums to hide the latency of one, few enough for 16 registers.
-enum { SUMS = 12, STEPS = 1 << 24, MAX_THREADS = 64 };
+enum { SUMS = 12, STEPS = 1 << 24 };
 
-static pthread_barrier_t barrier;
-
-typedef struct {
-    vector sums[SUMS];
-    double started, ended;
-} share;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void *multiply_add(void *argument) {
-    share *own = argument;
+static void multiply_add(void *kept) {
     vector a, b, sums[SUMS];
     memset(&a, 1, sizeof a), memset(&b, 1, sizeof b), memset(sums, 0, sizeof sums);
-    pthread_barrier_wait(&barrier);
-    own->started = now();
     for (int step = 0; step < STEPS; step++)
 #pragma clang loop unroll(full)
         for (int i = 0; i < SUMS; i++) {
@@ -61,28 +42,13 @@ static void *multiply_add(void *argument) {
             __asm__ volatile("" : IN_REGISTER(a));
             sums[i] = MULTIPLY_ADD(sums[i], a, b);
         }
-    own->ended = now();
-    memcpy(own->sums, sums, sizeof sums);
-    return NULL;
+    memcpy(kept, sums, sizeof sums);
 }
 
 static double peak(size_t threads) {
-    static share shares[MAX_THREADS];
-    pthread_t ids[MAX_THREADS];
-    pthread_barrier_init(&barrier, NULL, (unsigned)threads);
-    for (size_t i = 0; i < threads; i++)
-        if (pthread_create(&ids[i], NULL, multiply_add, &shares[i])) {
-            fprintf(stderr, "int8_peak: cannot start a thread\n");
-            exit(1);
-        }
-    double started = 0, ended = 0;
-    for (size_t i = 0; i < threads; i++) {
-        pthread_join(ids[i], NULL);
-        if (i == 0 || shares[i].started < started) started = shares[i].started;
-        if (i == 0 || shares[i].ended > ended) ended = shares[i].ended;
-    }
-    pthread_barrier_destroy(&barrier);
-    return 2.0 * (double)sizeof(vector) * SUMS * STEPS * (double)threads / (ended - started) / 1e12;
+    static vector kept[MAX_THREADS][SUMS];
+    double seconds = seconds_together(threads, multiply_add, kept, sizeof *kept);
+    return 2.0 * (double)sizeof(vector) * SUMS * STEPS * (double)threads / seconds / 1e12;
 }
 
 int main(int argc, char **argv) {
