@@ -16,12 +16,13 @@ import Transformer
         #expect(Set(membership.members.keys) == simulation.alive)
         #expect(simulation.published == membership.placement.epoch)
         #expect(membership.isServing(localExperts: false) == !simulation.alive.isEmpty)
+        let copies = min(membership.copies, simulation.alive.count)
+        #expect(membership.placement.holders.allSatisfy { $0.count == copies })
     }
 }
 
 private struct Simulation {
-    var membership = Membership(
-        model: FakeModel.identity, precision: .int8, timing: ClusterTiming(), dataEndpoint: "tcp://127.0.0.1:9")
+    var membership: Membership
     /// Connected, and not asked to leave.
     var alive: Set<WorkerID> = []
     /// The epoch of the placement that was published last.
@@ -32,7 +33,12 @@ private struct Simulation {
     private var random: SeededGenerator
     private var now = ContinuousClock.now
 
-    init(seed: UInt64) { random = SeededGenerator(seed: seed) }
+    init(seed: UInt64) {
+        random = SeededGenerator(seed: seed)
+        membership = Membership(
+            model: FakeModel.identity, precision: .int8, timing: ClusterTiming(), dataEndpoint: "tcp://127.0.0.1:9",
+            copies: Int(seed % 3) + 1)
+    }
 
     mutating func act() {
         now += .milliseconds(10)

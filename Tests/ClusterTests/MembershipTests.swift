@@ -6,8 +6,9 @@ import Transformer
     private let start = ContinuousClock.now
     private let model = FakeModel.identity
 
-    private func membership() -> Membership {
-        Membership(model: model, precision: .int8, timing: ClusterTiming(), dataEndpoint: "tcp://127.0.0.1:9")
+    private func membership(copies: Int = 1) -> Membership {
+        Membership(
+            model: model, precision: .int8, timing: ClusterTiming(), dataEndpoint: "tcp://127.0.0.1:9", copies: copies)
     }
 
     private func join(
@@ -44,6 +45,25 @@ import Transformer
         let placement = published(membership.receive(.ready(epoch: 2), from: a, at: start))
         #expect(placement?.workers == [a, b].sorted())
         #expect(dropped(membership.receive(.ready(epoch: 9), from: a, at: start)) == [.staleEpoch])
+    }
+
+    @Test("replicas are loaded after every expert has its owner; who loses one worker then serves on")
+    func replicas() {
+        var membership = membership(copies: 2)
+        let (a, b) = (WorkerID(), WorkerID())
+        for id in [a, b] { _ = membership.receive(join(), from: id, at: start) }
+        _ = membership.receive(.ready(epoch: 2), from: a, at: start)
+        let first = published(membership.receive(.ready(epoch: 2), from: b, at: start))
+        #expect(first?.holders.allSatisfy { $0.count == 1 } == true)
+        #expect(membership.pending?.epoch == 3, "served by one each, while the other copies are loaded")
+        _ = membership.receive(.ready(epoch: 3), from: a, at: start)
+        let second = published(membership.receive(.ready(epoch: 3), from: b, at: start))
+        #expect(second?.holders.allSatisfy { $0.count == 2 } == true)
+        #expect(membership.pending == nil, "nothing more to copy")
+        _ = membership.receive(.heartbeat, from: b, at: start + membership.timing.suspectAfter)
+        _ = membership.tick(at: start + membership.timing.suspectAfter, isSettled: true)
+        #expect(membership.members[a]?.liveness.state == .suspect)
+        #expect(membership.isServing(localExperts: false))
     }
 
     @Test("without local experts the cluster serves once every expert has an owner, and not while one is silent")
@@ -140,7 +160,7 @@ import Transformer
 
         _ = membership.unreachable(another, at: start)
         let effects = membership.unreachable(b, at: start)
-        #expect(published(effects)?.owners.allSatisfy { $0 == nil } == true)
+        #expect(published(effects)?.holders.allSatisfy(\.isEmpty) == true)
         let last = membership.pending
         #expect(last?.workers == [newcomer])
         #expect(published(membership.receive(.ready(epoch: last?.epoch ?? 0), from: newcomer, at: start)) == last)
@@ -153,6 +173,6 @@ import Transformer
         _ = membership.receive(join(), from: a, at: start)
         _ = membership.receive(.ready(epoch: 1), from: a, at: start)
         let placement = published(membership.unreachable(a, at: start))
-        #expect(placement?.epoch == 2 && placement?.owners.allSatisfy { $0 == nil } == true)
+        #expect(placement?.epoch == 2 && placement?.holders.allSatisfy(\.isEmpty) == true)
     }
 }

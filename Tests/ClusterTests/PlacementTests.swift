@@ -28,23 +28,26 @@ import Testing
             previous: Placement(epoch: 0, shape: test.shape))
     }
 
+    private static func owners(_ placement: Placement) -> [WorkerID?] {
+        placement.holders.map { $0.first.map { placement.workers[$0] } }
+    }
+
     @Test("every expert has one owner; no worker owns more than it can hold; nothing is left over that would fit")
     func ownership() {
         var random = SeededGenerator(seed: 1)
         for _ in 0..<200 {
             let test = Self.randomCase(&random)
             let placement = Self.place(test)
-            #expect(placement.owners.count == test.shape.layers * test.shape.experts)
+            #expect(placement.holders.count == test.shape.layers * test.shape.experts)
+            #expect(placement.holders.allSatisfy { $0.count <= 1 })
             let capacities = Dictionary(uniqueKeysWithValues: test.candidates.map { ($0.id, $0.capacity) })
             for (id, count) in zip(placement.workers, placement.counts) { #expect(count <= capacities[id] ?? 0) }
             let capacity = test.candidates.reduce(0) {
                 $0.addingReportingOverflow($1.capacity).overflow ? .max : $0 + $1.capacity
             }
-            #expect(placement.owners.count { $0 != nil } == min(capacity, placement.owners.count))
+            #expect(placement.holders.count - placement.unowned == min(capacity, placement.holders.count))
             for id in placement.workers {
-                #expect(
-                    placement.experts(of: id).count == placement.owners.count { $0.map { placement.workers[$0] } == id }
-                )
+                #expect(placement.experts(of: id).count == Self.owners(placement).count { $0 == id })
             }
         }
     }
@@ -58,8 +61,8 @@ import Testing
             for (index, count) in placement.counts.enumerated() {
                 let mean = count / test.shape.layers
                 for layer in 0..<test.shape.layers {
-                    let owners = placement.owners[layer * test.shape.experts..<(layer + 1) * test.shape.experts]
-                    #expect(abs(owners.count { $0 == index } - mean) <= 1)
+                    let holders = placement.holders[layer * test.shape.experts..<(layer + 1) * test.shape.experts]
+                    #expect(abs(holders.count { $0 == [index] } - mean) <= 1)
                 }
             }
         }
@@ -96,7 +99,51 @@ import Testing
     }
 
     private static func moves(_ a: Placement, _ b: Placement) -> Int {
-        zip(a.owners, b.owners).count { old, new in old.map { a.workers[$0] } != new.map { b.workers[$0] } }
+        zip(owners(a), owners(b)).count { $0 != $1 }
+    }
+
+    @Test("replicas fill the memory that is left, no expert twice with one worker, none more often than asked")
+    func replicas() {
+        var random = SeededGenerator(seed: 4)
+        for _ in 0..<200 {
+            let test = Self.randomCase(&random)
+            let single = Self.place(test)
+            let copies = Int.random(in: 1...4, using: &random)
+            let placement = single.replicated(epoch: 2, copies: copies)
+            #expect(placement.epoch == 2 && Self.owners(placement) == Self.owners(single))
+            #expect(placement.holders.allSatisfy { Set($0).count == $0.count && $0.count <= copies })
+            let counts = placement.counts
+            for (index, candidate) in placement.candidates.enumerated() { #expect(counts[index] <= candidate.capacity) }
+            // Who has room left would have been given any expert that lacks a copy.
+            for (index, candidate) in placement.candidates.enumerated() where counts[index] < candidate.capacity {
+                #expect(placement.holders.allSatisfy { $0.count == copies || $0.isEmpty || $0.contains(index) })
+            }
+            for (index, id) in placement.workers.enumerated() {
+                #expect(placement.experts(of: id).count == counts[index])
+            }
+        }
+    }
+
+    @Test("when an owner goes, its experts go to those that hold replicas, and what others held they keep")
+    func replicasTakeOver() {
+        let shape = ModelShape(layers: 24, experts: 32, hiddenSize: 64, intermediateSize: 64)
+        let candidates = (0..<4).map { _ in Placement.Candidate(id: WorkerID(), capacity: .max, weight: 1) }
+            .sorted { $0.id < $1.id }
+        let before = Self.place(Case(shape: shape, candidates: candidates)).replicated(epoch: 2, copies: 2)
+        #expect(before.counts.allSatisfy { abs($0 - 384) < 10 })
+        let after = Placement(
+            epoch: 3, shape: shape, candidates: Array(candidates.dropFirst()), previous: before, copies: 2)
+        let lost = before.holders.indices.filter { before.holders[$0].first == 0 }
+        let taken = lost.count { pair in
+            before.holders[pair].dropFirst().contains { before.workers[$0] == Self.owners(after)[pair] }
+        }
+        // All but what rounding in each layer prevents.
+        #expect(taken >= lost.count * 3 / 4, "\(taken) of \(lost.count)")
+        for id in after.workers {
+            let (held, holds) = (before.experts(of: id), after.experts(of: id))
+            let kept = zip(held.bytes, holds.bytes).reduce(0) { $0 + ($1.0 & $1.1).nonzeroBitCount }
+            #expect(kept >= held.count * 49 / 50, "what was loaded is hardly ever thrown away while there is room")
+        }
     }
 
     @Test("an expert set survives its bytes, and refuses others")

@@ -54,12 +54,20 @@ final class RawWorker: Sendable {
             name: "raw", memoryBudget: .max, threads: 1, digest: FakeModel.identity.digest, shape: FakeModel.shape,
             precisions: Precision.allCases)
         try control.send([ControlMessage.join(join).encoded()])
-        guard case .assign(let assignment) = try nextControlMessage() else { throw TimeoutError() }
+        let assignment = try nextAssignment()
         guard isReady else { return }
         try data.socket.connect(Endpoint(assignment.dataEndpoint))
         var connecting = try ZMQPoller(writable: data.socket, wakeup: Wakeup())
         while try !connecting.wait(milliseconds: 10_000) {}
         try control.send([ControlMessage.ready(epoch: assignment.epoch).encoded()])
+    }
+
+    /// A newcomer may have to wait for its turn, and gets heartbeats meanwhile.
+    private func nextAssignment() throws -> Assignment {
+        while let message = try nextControlMessage() {
+            if case .assign(let assignment) = message { return assignment }
+        }
+        throw TimeoutError()
     }
 
     func nextControlMessage() throws -> ControlMessage? {

@@ -32,13 +32,14 @@ final class TestCluster {
     }()
 
     init(
-        _ precision: Precision, workers: Int = 0, localExperts: Bool = true, bind: String = "tcp://127.0.0.1:0",
-        timing: ClusterTiming = TestCluster.timing
+        _ precision: Precision, workers: Int = 0, localExperts: Bool = true, replicas: Int = 1,
+        bind: String = "tcp://127.0.0.1:0", timing: ClusterTiming = TestCluster.timing
     ) throws {
         self.precision = precision
         coordinator = try Coordinator(
             model: FakeModel.identity, precision: precision, bind: Endpoint(bind),
-            localExperts: localExperts ? FakeExperts(precision) : nil, timing: timing, log: log.log)
+            localExperts: localExperts ? FakeExperts(precision) : nil, replicas: replicas, timing: timing,
+            log: log.log)
         for _ in 0..<workers { try addWorker() }
     }
 

@@ -5,8 +5,9 @@ public import Transformer
 /// Starting a batch sends its rows; finishing it computes the coordinator's own share meanwhile, and gathers. Several
 /// batches may be under way: each answer finds its own by the sequence number.
 ///
-/// Rows whose owner is gone, silent, late or unable are computed by the coordinator's own experts where it has some, so
-/// that no fault of a worker changes a byte. Without them such a batch ends in a ``ClusterError``.
+/// Rows whose worker is gone, silent, late or unable go to another that holds their expert, or are computed by the
+/// coordinator's own experts, so that no fault of a worker changes a byte. Where there is neither, such a batch ends in a
+/// ``ClusterError``.
 ///
 /// Sendable so that the engine's thread can be given it; only one thread may use it at a time, and whoever hands it over
 /// synchronises. That thread owns the data socket and polls it itself.
@@ -28,6 +29,7 @@ public final class ClusterExperts: ExpertExecutor, @unchecked Sendable {
     /// Of the present placement, to be used again.
     private var idleFlights: [Flight] = []
     private var sequence: UInt64 = 0
+    private var balancer = LoadBalancer()
 
     package init(
         format: ExpertRowFormat, local: sending (any ExpertExecutor)?, board: PlacementBoard, counters: DropCounters,
@@ -71,14 +73,15 @@ public final class ClusterExperts: ExpertExecutor, @unchecked Sendable {
         _ = try abandoningAllOnError { try dispatchPart(of: flight) }
     }
 
-    /// - Throws: ``ClusterError`` when an owner does not answer and the coordinator has no experts of its own.
+    /// - Throws: ``ClusterError`` when an expert's holders do not answer, and the coordinator has no experts of its own.
     public func finish() throws {
         guard let flight = flights.first else { return }
         try abandoningAllOnError {
             repeat {
-                try computeLocally(flight)
-                try gather(flight)
-                try computeLocally(flight)
+                repeat {
+                    try computeLocally(flight)
+                    try gather(flight)
+                } while try dispatchOrphans(of: flight)
             } while try dispatchPart(of: flight)
         }
         idleFlights.append(flights.removeFirst())
@@ -106,27 +109,55 @@ public final class ClusterExperts: ExpertExecutor, @unchecked Sendable {
     private func dispatchPart(of flight: Flight) throws -> Bool {
         sequence += 1
         guard flight.nextPart(sequence, timing) else { return false }
-        try divide(flight)
-        for share in flight.shares where share.isOutstanding {
-            if try !send(share, of: flight), local != nil { flight.reclaim(share) }
-        }
+        try divide(flight.part.assignments, of: flight)
+        try sendShares(of: flight)
         return true
     }
 
-    private func divide(_ flight: Flight) throws {
-        let layer = flight.part.layer
-        for assignment in flight.part.assignments {
-            let owner = Int(routes.owners[layer * routes.expertsPerLayer + Int(assignment.expert)])
-            if owner >= 0, local == nil || records[owner].isUsable {
-                flight.shares[owner].add(assignment)
+    /// Sends to others what a worker did not compute; false when there is nothing.
+    private func dispatchOrphans(of flight: Flight) throws -> Bool {
+        guard !flight.orphans.isEmpty else { return false }
+        sequence += 1
+        try flight.retry(sequence) { try divide($0, of: flight) }
+        try sendShares(of: flight)
+        return true
+    }
+
+    private func sendShares(of flight: Flight) throws {
+        for share in flight.shares where share.isOutstanding {
+            if try !send(share, of: flight), canDoWithout(share, flight) {
+                flight.abandon(share, because: "is not connected")
+            }
+        }
+    }
+
+    private func divide(_ assignments: UnsafeBufferPointer<ExpertAssignment>, of flight: Flight) throws {
+        balancer.choose(for: assignments, layer: flight.part.layer, routes) { flight.shares[$0].isEligible }
+        for assignment in assignments {
+            if let worker = balancer.worker(for: assignment.expert) {
+                flight.shares[worker].add(assignment)
             } else if local != nil {
                 flight.localShare.append(assignment)
             } else {
-                throw ClusterError(
-                    "expert \(assignment.expert) of layer \(layer) has no owner, and local experts are off; "
-                        + "add a worker, or memory to one")
+                flight.shares[try waitingHolder(of: assignment, flight)].add(assignment)
             }
         }
+    }
+
+    /// A holder that is silent, but may be heard again: for want of a better one.
+    private func waitingHolder(of assignment: ExpertAssignment, _ flight: Flight) throws -> Int {
+        let holders = routes.holders(layer: flight.part.layer, expert: Int(assignment.expert))
+        let what = "expert \(assignment.expert) of layer \(flight.part.layer)"
+        guard !holders.isEmpty else {
+            throw ClusterError(
+                "\(what) has no owner, and local experts are off; add a worker, or memory to one")
+        }
+        if flight.misfortune == nil, let holder = holders.first(where: { records[$0].link.availability != .gone }) {
+            return holder
+        }
+        throw ClusterError(
+            "\(what) cannot be computed: \(flight.misfortune ?? "its workers are gone"), no other worker has it, and local "
+                + "experts are off; add a worker, or start the coordinator with local experts")
     }
 
     private func computeLocally(_ flight: Flight) throws {
@@ -150,20 +181,26 @@ public final class ClusterExperts: ExpertExecutor, @unchecked Sendable {
 
     /// Gives up on a worker that is not to be waited for: also when it was just given up on for another batch.
     private func check(_ share: WorkerShare, of flight: Flight) throws {
-        let isLate = share.isLate
-        if local != nil {
-            if isLate || share.hasFailed || !share.record.isUsable {
-                share.link.update { $0.failures += 1 }
-                flight.reclaim(share)
-            }
-        } else if isLate || share.hasFailed || share.link.availability == .gone {
-            let what = share.hasFailed ? "could not compute" : isLate ? "did not answer in time for" : "is gone with"
-            share.link.update { $0.failures += 1 }
-            throw ClusterError(
-                "worker \(share.link.id) \(what) \(share.assignments.count) rows of layer \(flight.part.layer), and "
-                    + "local experts are off; start the coordinator with local experts, or replace the worker")
+        if share.hasFailed {
+            flight.abandon(share, because: "could not compute \(share.assignments.count) rows")
+        } else if share.isLate {
+            flight.abandon(share, because: "did not answer in time for \(share.assignments.count) rows")
+        } else if share.link.availability == .gone {
+            flight.abandon(share, because: "is gone")
+        } else if !share.record.isUsable, canDoWithout(share, flight) {
+            flight.abandon(share, because: "is silent")
         } else if !share.isAwaited {
             _ = try send(share, of: flight)
         }
+    }
+
+    /// Whether somebody else can compute what a worker was given.
+    private func canDoWithout(_ share: WorkerShare, _ flight: Flight) -> Bool {
+        local != nil
+            || share.assignments.allSatisfy {
+                routes.holders(layer: flight.part.layer, expert: Int($0.expert)).contains {
+                    flight.shares[$0] !== share && flight.shares[$0].isEligible
+                }
+            }
     }
 }

@@ -8,7 +8,7 @@ public struct ClusterStatus: Sendable, Encodable {
         public let name: String
         /// joining, loading, ready, suspect or draining.
         public let state: String
-        /// How many experts, over all layers, it owns in the placement in force.
+        /// How many experts, over all layers, it holds in the placement in force, replicas included.
         public let experts: Int
         /// Bytes of experts it would hold.
         public let memoryBudget: UInt64
@@ -53,8 +53,8 @@ extension ClusterStatus {
         let counts = Dictionary(uniqueKeysWithValues: zip(placement.workers, placement.counts))
         ready = isServing
         epoch = placement.epoch
-        experts = placement.owners.count
-        unownedExperts = placement.owners.count { $0 == nil }
+        experts = placement.holders.count
+        unownedExperts = placement.unowned
         self.localExperts = localExperts
         workers = membership.members.sorted { ($0.value.join.name, $0.key) < ($1.value.join.name, $1.key) }
             .map { id, member in

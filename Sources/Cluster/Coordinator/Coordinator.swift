@@ -19,19 +19,20 @@ public final class Coordinator: Sendable {
     /// - Parameters:
     ///   - bind: `tcp://127.0.0.1:PORT` (port 0 or `*` takes a free one) or `ipc://PATH`.
     ///   - localExperts: compute what no worker owns or answers; nil leaves such requests to fail.
+    ///   - replicas: how many workers are to hold each expert, as far as their memory goes.
     /// - Throws: ``ClusterError`` for an endpoint that is not this machine's, or cannot be bound; `CheckpointError`.
     public convenience init(
         checkpoint: Checkpoint, precision: Precision, bind: String, localExperts: sending (any ExpertExecutor)?,
-        log: Log
+        replicas: Int = 2, log: Log
     ) throws {
         try self.init(
             model: ModelIdentity(checkpoint), precision: precision, bind: Endpoint(bind), localExperts: localExperts,
-            timing: ClusterTiming(), log: log)
+            replicas: replicas, timing: ClusterTiming(), log: log)
     }
 
     package init(
         model: ModelIdentity, precision: Precision, bind: Endpoint, localExperts: sending (any ExpertExecutor)?,
-        timing: ClusterTiming, log: Log
+        replicas: Int = 1, timing: ClusterTiming, log: Log
     ) throws {
         let format = ExpertRowFormat(precision: precision, hiddenSize: model.shape.hiddenSize)
         let hasLocalExperts = localExperts != nil
@@ -53,7 +54,8 @@ public final class Coordinator: Sendable {
         wakeup = try Wakeup()
         stopping = StopFlag()
         let dataEndpoint = try data.boundEndpoint().description
-        let membership = Membership(model: model, precision: precision, timing: timing, dataEndpoint: dataEndpoint)
+        let membership = Membership(
+            model: model, precision: precision, timing: timing, dataEndpoint: dataEndpoint, copies: replicas)
         bulletin = Bulletin(membership, localExperts: hasLocalExperts)
         let board = PlacementBoard(Routes(membership.placement, links: []))
         executor = ClusterExperts(

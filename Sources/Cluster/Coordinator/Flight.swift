@@ -10,6 +10,9 @@ final class Flight {
     let shares: [WorkerShare]
     /// What of the part is to be computed here.
     var localShare: [ExpertAssignment] = []
+    /// What a worker was to compute and does not, and the last reason.
+    private(set) var orphans: [ExpertAssignment] = []
+    private(set) var misfortune: String?
     private var rest: Slice<UnsafeBufferPointer<ExpertAssignment>>
 
     init(_ batch: ExpertBatch, shares: [WorkerShare]) {
@@ -23,6 +26,7 @@ final class Flight {
     func begin(_ batch: ExpertBatch) {
         part = batch
         rest = batch.assignments[...]
+        misfortune = nil
     }
 
     /// Goes on to the next part, of which nothing is shared out yet; false after the last.
@@ -36,12 +40,25 @@ final class Flight {
         return true
     }
 
-    /// Leaves to this process what a worker still owes.
-    func reclaim(_ share: WorkerShare) { localShare += share.abandon() }
+    /// Waits no longer for a worker.
+    func abandon(_ share: WorkerShare, because reason: String) {
+        share.link.update { $0.failures += 1 }
+        orphans += share.abandon()
+        misfortune = "worker \(share.link.id) \(reason)"
+    }
+
+    /// Hands out what was abandoned, under a new sequence number.
+    func retry(_ sequence: UInt64, divide: (UnsafeBufferPointer<ExpertAssignment>) throws -> Void) rethrows {
+        self.sequence = sequence
+        for share in shares { share.restart() }
+        try orphans.withUnsafeBufferPointer(divide)
+        orphans.removeAll(keepingCapacity: true)
+    }
 
     /// Waits for nothing any more.
     func abandon() {
         localShare.removeAll(keepingCapacity: true)
+        orphans.removeAll(keepingCapacity: true)
         for share in shares { _ = share.abandon() }
     }
 }

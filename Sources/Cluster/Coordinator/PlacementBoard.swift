@@ -4,15 +4,26 @@ import Synchronization
 package final class Routes: Sendable {
     package let epoch: UInt64
     package let links: [WorkerLink]
-    /// [layers][experts]: an index into `links`, or -1 for the coordinator itself.
-    package let owners: [Int32]
+    /// How fast each worker is beside the others.
+    package let weights: [Int]
     package let expertsPerLayer: Int
+    /// Indexes into `links`, (layer, expert) after (layer, expert), and where each pair's begin.
+    private let holders: [Int]
+    private let starts: [Int]
 
     package init(_ placement: Placement, links: [WorkerLink]) {
         epoch = placement.epoch
         self.links = links
-        owners = placement.owners.map { Int32($0 ?? -1) }
+        weights = placement.candidates.map { max(1, $0.weight) }
         expertsPerLayer = placement.shape.experts
+        holders = placement.holders.flatMap(\.self)
+        starts = placement.holders.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1.count) }
+    }
+
+    /// Who holds an expert, its owner first; none where it is left to the coordinator.
+    package func holders(layer: Int, expert: Int) -> ArraySlice<Int> {
+        let pair = layer * expertsPerLayer + expert
+        return holders[starts[pair]..<starts[pair + 1]]
     }
 }
 

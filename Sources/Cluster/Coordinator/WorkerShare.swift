@@ -24,16 +24,24 @@ final class WorkerShare {
     var link: WorkerLink { record.link }
     var isOutstanding: Bool { !assignments.isEmpty }
     var isAwaited: Bool { awaited != nil }
+    /// Whether to ask this worker for a share of the part.
+    var isEligible: Bool { !hasFailed && record.isUsable }
     func isAwaiting(_ sequence: UInt64) -> Bool { awaited == sequence }
 
+    /// Begins a part of a batch.
     func reset(rowCount: Int, _ timing: ClusterTiming) {
+        restart()
+        while positions.count < rowCount { positions.append(-1) }
+        hasFailed = false
+        patience = timing.batchDeadline.lowerBound
+    }
+
+    /// Has nothing to do, of the same part.
+    func restart() {
         for row in rows { positions[Int(row)] = -1 }
         rows.removeAll(keepingCapacity: true)
         assignments.removeAll(keepingCapacity: true)
-        while positions.count < rowCount { positions.append(-1) }
-        hasFailed = false
         sentAt = .now
-        patience = timing.batchDeadline.lowerBound
     }
 
     func add(_ assignment: ExpertAssignment) {
@@ -68,8 +76,9 @@ final class WorkerShare {
         record.failed(assignments: assignments.count)
     }
 
-    /// Waits no longer, and hands back what is missing.
+    /// Waits no longer, and hands back what is missing. For the rest of the part this worker is not asked again.
     func abandon() -> [ExpertAssignment] {
+        hasFailed = true
         if let sequence = awaited {
             awaited = nil
             record.abandoned(sequence, assignments: assignments.count, for: patience * 10)

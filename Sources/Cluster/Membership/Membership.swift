@@ -33,6 +33,8 @@ package struct Membership {
     package let precision: Precision
     package let timing: ClusterTiming
     package let dataEndpoint: String
+    /// How many workers are to hold each expert, as far as their memory goes.
+    package let copies: Int
     package private(set) var members: [WorkerID: Member] = [:]
     /// In force from the next step on.
     package private(set) var placement: Placement
@@ -41,11 +43,14 @@ package struct Membership {
     private var epoch: UInt64 = 0
     private var nextHeartbeat: ContinuousClock.Instant?
 
-    package init(model: ModelIdentity, precision: Precision, timing: ClusterTiming, dataEndpoint: String) {
+    package init(
+        model: ModelIdentity, precision: Precision, timing: ClusterTiming, dataEndpoint: String, copies: Int = 1
+    ) {
         self.model = model
         self.precision = precision
         self.timing = timing
         self.dataEndpoint = dataEndpoint
+        self.copies = copies
         placement = Placement(epoch: 0, shape: model.shape)
     }
 
@@ -97,10 +102,11 @@ package struct Membership {
     /// Whether every expert has an owner that can be relied upon, or `localExperts` stands in for it.
     package func isServing(localExperts: Bool) -> Bool {
         localExperts
-            || placement.owners.allSatisfy { owner in
-                guard let owner else { return false }
-                let state = members[placement.workers[owner]]?.liveness.state
-                return state == .ready || state == .draining
+            || placement.holders.allSatisfy {
+                $0.contains { holder in
+                    let state = members[placement.workers[holder]]?.liveness.state
+                    return state == .ready || state == .draining
+                }
             }
     }
 
@@ -151,7 +157,6 @@ package struct Membership {
         guard let pending, pending.workers.allSatisfy({ members[$0]?.loadedEpoch == pending.epoch }) else { return [] }
         placement = pending
         self.pending = nil
-        let local = placement.owners.count { $0 == nil }
         // Those who were loading when it was planned.
         let hasNewcomers = members.contains { $1.isStaying && !placement.workers.contains($0) }
         return [
@@ -160,12 +165,22 @@ package struct Membership {
                 .info, "new placement",
                 [
                     ("epoch", String(placement.epoch)), ("workers", String(placement.workers.count)),
-                    ("experts", String(placement.owners.count - local)), ("local", String(local)),
+                    ("experts", String(placement.holders.count - placement.unowned)),
+                    ("replicas", String(placement.counts.reduce(0, +) - placement.holders.count + placement.unowned)),
+                    ("local", String(placement.unowned)),
                 ]),
-        ] + (hasNewcomers ? replan(newcomers: true, at: now) : [])
+        ] + (hasNewcomers ? replan(newcomers: true, at: now) : addReplicas(at: now))
     }
 
-    /// Shares the experts out anew among those that stay, and tells them. When an owner goes, those that serve take its
+    /// Once every expert has its owner, there is time to load replicas.
+    private mutating func addReplicas(at now: ContinuousClock.Instant) -> [Effect] {
+        let replicated = placement.replicated(epoch: epoch + 1, copies: copies)
+        guard replicated.holders != placement.holders, placement.workers.allSatisfy({ members[$0]?.isStaying == true })
+        else { return [] }
+        return plan(replicated, at: now)
+    }
+
+    /// Shares the experts out anew among those that stay. When an owner goes, those that serve take its
     /// part at once; a newcomer, who may have to load for minutes, gets its own afterwards.
     private mutating func replan(newcomers: Bool, at now: ContinuousClock.Instant) -> [Effect] {
         let staying = members.filter { $1.isStaying && (newcomers || $1.hasServed) }
@@ -174,8 +189,15 @@ package struct Membership {
                 id: id, capacity: Int(clamping: member.join.memoryBudget / UInt64(model.bytesPerExpert)),
                 weight: member.join.threads)
         }
-        epoch += 1
-        let plan = Placement(epoch: epoch, shape: model.shape, candidates: candidates, previous: pending ?? placement)
+        return plan(
+            Placement(
+                epoch: epoch + 1, shape: model.shape, candidates: candidates, previous: pending ?? placement,
+                loaded: placement, copies: copies), at: now)
+    }
+
+    /// Tells the workers of a placement what it gives them.
+    private mutating func plan(_ plan: Placement, at now: ContinuousClock.Instant) -> [Effect] {
+        epoch = plan.epoch
         pending = plan
         var effects: [Effect] = []
         for id in plan.workers {

@@ -15,95 +15,148 @@ package struct Placement: Sendable, Equatable {
         }
     }
 
-    package let epoch: UInt64
+    package private(set) var epoch: UInt64
     package let shape: ModelShape
+    /// Who takes part, by identity.
+    package let candidates: [Candidate]
     package let workers: [WorkerID]
-    /// [layers][experts]: an index into `workers`, or nil for what is left to the coordinator.
-    package private(set) var owners: [Int?]
+    /// [layers][experts]: who holds it, as indexes into `workers`: its owner, then the replicas. Empty for what is left to
+    /// the coordinator.
+    package private(set) var holders: [[Int]]
 
     /// Everything is left to the coordinator.
     package init(epoch: UInt64, shape: ModelShape) {
         self.epoch = epoch
         self.shape = shape
+        candidates = []
         workers = []
-        owners = [Int?](repeating: nil, count: shape.layers * shape.experts)
+        holders = [[Int]](repeating: [], count: shape.layers * shape.experts)
     }
 
-    package func owner(layer: Int, expert: Int) -> WorkerID? {
-        owners[layer * shape.experts + expert].map { workers[$0] }
+    package func holders(layer: Int, expert: Int) -> [WorkerID] {
+        holders[layer * shape.experts + expert].map { workers[$0] }
     }
 
     /// The experts of one worker.
     package func experts(of id: WorkerID) -> ExpertSet {
         var set = ExpertSet(shape: shape)
-        for (pair, owner) in owners.enumerated() where owner.map({ workers[$0] }) == id {
+        for (pair, holders) in holders.enumerated() where holders.contains(where: { workers[$0] == id }) {
             set.insert(layer: pair / shape.experts, expert: pair % shape.experts)
         }
         return set
     }
 
-    /// How many experts each worker owns, by index.
+    /// How many experts each worker holds, by index.
     package var counts: [Int] {
-        owners.reduce(into: [Int](repeating: 0, count: workers.count)) { counts, owner in
-            if let owner { counts[owner] += 1 }
+        holders.reduce(into: [Int](repeating: 0, count: workers.count)) { counts, holders in
+            for index in holders { counts[index] += 1 }
         }
     }
+
+    /// (layer, expert) pairs that are left to the coordinator.
+    package var unowned: Int { holders.count(where: \.isEmpty) }
 }
 
 extension Placement {
     /// Shares the experts out: in proportion to weight, within capacity, every layer spread as evenly as the whole, so
     /// that the experts of one token lie with many workers. What nobody can hold is left to the coordinator. An expert
-    /// stays where `previous` had it when the shares allow. The result depends on nothing but the arguments, and not on
-    /// the candidates' order.
-    package init(epoch: UInt64, shape: ModelShape, candidates: [Candidate], previous: Placement) {
+    /// stays where `previous` had it when the shares allow, and goes rather to a worker that held a replica. The result
+    /// depends on nothing but the arguments, and not on the candidates' order.
+    ///
+    /// What workers have loaded, that is what they hold in `loaded`, they keep as replicas where there is room, up to
+    /// `copies` of an expert in all. ``replicated(epoch:copies:)`` adds new ones.
+    package init(
+        epoch: UInt64, shape: ModelShape, candidates: [Candidate], previous: Placement, loaded: Placement? = nil,
+        copies: Int = 1
+    ) {
         let candidates = candidates.sorted { $0.id < $1.id }
         self.epoch = epoch
         self.shape = shape
+        self.candidates = candidates
         workers = candidates.map(\.id)
-        owners = []
-        owners.reserveCapacity(shape.layers * shape.experts)
+        self.holders = []
+        self.holders.reserveCapacity(shape.layers * shape.experts)
 
         let quotas = Self.quotas(of: shape.layers * shape.experts, among: candidates)
         // The last share is the coordinator's.
         var left = quotas + [shape.layers * shape.experts - quotas.reduce(0, +)]
         let indexes = Dictionary(uniqueKeysWithValues: workers.enumerated().map { ($1, $0) })
+        func holders(in other: Placement) -> [[Int]] {
+            other.holders.map { $0.compactMap { indexes[other.workers[$0]] } }
+        }
+        let before = holders(in: previous)
         for layer in 0..<shape.layers {
             var share = Self.layerShare(of: left, experts: shape.experts, layersLeft: shape.layers - layer)
             for index in left.indices { left[index] -= share[index] }
-            // First what can stay, then the rest to whoever has most of its share to come.
-            var layerOwners = [Int?](repeating: nil, count: shape.experts)
+            var owners = [Int?](repeating: nil, count: shape.experts)
+            func give(_ expert: Int, to index: Int?) {
+                guard let index, share[index] > 0, owners[expert] == nil else { return }
+                share[index] -= 1
+                owners[expert] = index
+            }
+            // First what can stay, then what a replica takes over, and the rest to whoever has most of its share to come.
+            let held = before[layer * shape.experts..<(layer + 1) * shape.experts]
+            for (expert, indexes) in held.enumerated() { give(expert, to: indexes.first) }
+            for (expert, indexes) in held.enumerated() { give(expert, to: indexes.first { share[$0] > 0 }) }
+            for expert in owners.indices {
+                give(expert, to: share.indices.reduce(0) { share[$1] > share[$0] ? $1 : $0 })
+            }
+            self.holders += owners.map { $0.flatMap { $0 < candidates.count ? [$0] : nil } ?? [] }
+        }
+        let kept = holders(in: loaded ?? previous)
+        replicate(copies: copies) { pair, index in kept[pair].contains(index) }
+    }
+
+    /// Adds replicas until `copies` workers hold each expert, as far as memory goes.
+    package func replicated(epoch: UInt64, copies: Int) -> Placement {
+        var result = self
+        result.epoch = epoch
+        result.replicate(copies: copies) { _, _ in true }
+        return result
+    }
+
+    private mutating func replicate(copies: Int, mayTake: (_ pair: Int, _ index: Int) -> Bool) {
+        var counts = self.counts
+        for copy in 1..<max(1, min(copies, candidates.count)) {
+            // Layer by layer for each expert, so that where memory ends no layer is left out.
             for expert in 0..<shape.experts {
-                let index = previous.owner(layer: layer, expert: expert).flatMap { indexes[$0] }
-                if let index, share[index] > 0 {
-                    share[index] -= 1
-                    layerOwners[expert] = index
+                for pair in stride(from: expert, to: holders.count, by: shape.experts)
+                where holders[pair].count == copy {
+                    let index = Self.leastLoaded(counts, candidates) {
+                        !holders[pair].contains($0) && mayTake(pair, $0)
+                    }
+                    guard let index else { continue }
+                    holders[pair].append(index)
+                    counts[index] += 1
                 }
             }
-            for expert in 0..<shape.experts where layerOwners[expert] == nil {
-                let index = share.indices.reduce(0) { share[$1] > share[$0] ? $1 : $0 }
-                share[index] -= 1
-                layerOwners[expert] = index < workers.count ? index : nil
-            }
-            owners += layerOwners
         }
     }
 
-    /// Gives one expert after the other to whoever would have the smallest load with it (D'Hondt's method).
+    /// Gives one expert after the other to the least loaded.
     private static func quotas(of total: Int, among candidates: [Candidate]) -> [Int] {
         var quotas = [Int](repeating: 0, count: candidates.count)
         for _ in 0..<total {
-            var best: Int?
-            for (index, candidate) in candidates.enumerated() where quotas[index] < candidate.capacity {
-                if let other = best {
-                    let load = (quotas[index] + 1) * candidates[other].weight
-                    if load >= (quotas[other] + 1) * candidate.weight { continue }
-                }
-                best = index
-            }
-            guard let best else { break }
-            quotas[best] += 1
+            guard let index = leastLoaded(quotas, candidates, where: { _ in true }) else { break }
+            quotas[index] += 1
         }
         return quotas
+    }
+
+    /// Of those that have room, the one that would have the smallest load with one expert more (D'Hondt's method).
+    private static func leastLoaded(
+        _ counts: [Int], _ candidates: [Candidate], where isEligible: (Int) -> Bool
+    ) -> Int? {
+        var best: Int?
+        for (index, candidate) in candidates.enumerated()
+        where counts[index] < candidate.capacity && isEligible(index) {
+            if let other = best {
+                let load = (counts[index] + 1) * candidates[other].weight
+                if load >= (counts[other] + 1) * candidate.weight { continue }
+            }
+            best = index
+        }
+        return best
     }
 
     /// One layer's part of what is `left`, which sums to experts · layersLeft: equal parts, rounded down, and what

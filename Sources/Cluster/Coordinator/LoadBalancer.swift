@@ -1,0 +1,57 @@
+package import Transformer
+
+/// Chooses, for each expert of a batch, which of the workers that hold it computes it: the expert with the most rows
+/// first, each by whoever would have the least to do with it. Its arrays keep their memory from batch to batch.
+package struct LoadBalancer {
+    /// Reading an expert's weights takes about as long as multiplying them with so many rows (`cluster/bench/kernels`).
+    private static let readingInRows = 6
+
+    /// By expert.
+    private var rows: [Int] = []
+    private var chosen: [Int] = []
+    /// The experts that the batch needs.
+    private var order: [Int] = []
+    /// By worker, in rows.
+    private var loads: [Int] = []
+
+    package init() {}
+
+    /// The worker chosen for an expert of the last batch, nil where none may be.
+    package func worker(for expert: Int32) -> Int? { chosen[Int(expert)] < 0 ? nil : chosen[Int(expert)] }
+
+    /// Chooses among the workers that `isEligible` allows.
+    package mutating func choose(
+        for assignments: UnsafeBufferPointer<ExpertAssignment>, layer: Int, _ routes: Routes,
+        isEligible: (_ worker: Int) -> Bool
+    ) {
+        rows.reset(to: 0, count: routes.expertsPerLayer)
+        chosen.reset(to: -1, count: routes.expertsPerLayer)
+        loads.reset(to: 0, count: routes.links.count)
+        order.removeAll(keepingCapacity: true)
+        for assignment in assignments {
+            let expert = Int(assignment.expert)
+            if rows[expert] == 0 { order.append(expert) }
+            rows[expert] += 1
+        }
+        order.sort { rows[$0] == rows[$1] ? $0 < $1 : rows[$0] > rows[$1] }
+        for expert in order {
+            let cost = Self.readingInRows + rows[expert]
+            for worker in routes.holders(layer: layer, expert: expert) where isEligible(worker) {
+                let best = chosen[expert]
+                if best < 0
+                    || (loads[worker] + cost) * routes.weights[best] < (loads[best] + cost) * routes.weights[worker]
+                {
+                    chosen[expert] = worker
+                }
+            }
+            if chosen[expert] >= 0 { loads[chosen[expert]] += cost }
+        }
+    }
+}
+
+extension Array {
+    fileprivate mutating func reset(to value: Element, count: Int) {
+        removeAll(keepingCapacity: true)
+        for _ in 0..<count { append(value) }
+    }
+}
