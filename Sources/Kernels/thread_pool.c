@@ -120,6 +120,24 @@ void shoal_thread_pool_run(
     pthread_mutex_unlock(&pool->mutex);
 }
 
+// A closure as Swift passes it: a function of Swift's calling convention and its context, both in registers.
+typedef __attribute__((swiftcall)) void closure_function(size_t index, __attribute__((swift_context)) void *context);
+struct closure {
+    closure_function *function;
+    void *context;
+};
+
+static void call_closure(void *context, size_t index) {
+    const struct closure *closure = context;
+    closure->function(index, closure->context);
+}
+
+__attribute__((swiftcall)) void shoal_thread_pool_run_closure(
+    shoal_thread_pool *pool, size_t count, closure_function *function, void *context) {
+    struct closure closure = {function, context};
+    shoal_thread_pool_run(pool, count, call_closure, &closure);
+}
+
 unsigned shoal_thread_pool_threads(const shoal_thread_pool *pool) { return pool->threads; }
 
 void shoal_thread_pool_destroy(shoal_thread_pool *pool) {

@@ -54,7 +54,7 @@ extension Attention {
     ) {
         let group = config.headCount / config.keyValueHeadCount
         let dimension = config.headDimension
-        let mostKeys = rows.map { $0.position - firstKey(for: $0.position) + 1 }.max() ?? 0
+        let mostKeys = rows.lazy.map { $0.position - firstKey(for: $0.position) + 1 }.max() ?? 0
         // In strides, so that a sequence that grows does not need other memory in every step.
         let laneFloats = group * ((mostKeys + 1023) / 1024 * 1024 + 1)
         scratch.reserve(laneFloats * pool.threads)

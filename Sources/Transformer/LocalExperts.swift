@@ -20,6 +20,8 @@ public final class LocalExperts: ExpertExecutor {
     private let down = Scratch<Float>()
     private let order = Scratch<Int32>()
     private var groups: [Group] = []
+    /// By expert: first how many assignments it has, then where its next one goes in `order`.
+    private let places: Scratch<Int>
 
     /// The assignments of one expert: a range of `order`.
     private struct Group {
@@ -44,6 +46,7 @@ public final class LocalExperts: ExpertExecutor {
         matrices = ExpertMatrices(checkpoint: checkpoint, precision: precision, pool: pool)
         inputs = Activations(columns: config.hiddenSize)
         activated = Activations(columns: config.intermediateSize)
+        places = Scratch(count: config.expertCount)
         self.kernels = kernels
         self.pool = pool
     }
@@ -91,20 +94,21 @@ public final class LocalExperts: ExpertExecutor {
 
     /// Fills `order` with the assignments sorted by expert, and `groups` with each expert's range (a counting sort).
     private func group(_ batch: ExpertBatch) {
-        var ends = [Int](repeating: 0, count: config.expertCount)
-        for assignment in batch.assignments { ends[Int(assignment.expert)] += 1 }
+        let places = places.base
+        places.update(repeating: 0, count: config.expertCount)
+        for assignment in batch.assignments { places[Int(assignment.expert)] += 1 }
         groups.removeAll(keepingCapacity: true)
         var start = 0
-        for expert in 0..<config.expertCount where ends[expert] > 0 {
-            let range = start..<start + ends[expert]
+        for expert in 0..<config.expertCount where places[expert] > 0 {
+            let range = start..<start + places[expert]
             groups.append(Group(matrices: matrices.pair(layer: batch.layer, expert: expert), range: range))
-            ends[expert] = start
+            places[expert] = start
             start = range.upperBound
         }
         order.reserve(batch.assignments.count)
         for (index, assignment) in batch.assignments.enumerated() {
-            order.base[ends[Int(assignment.expert)]] = Int32(index)
-            ends[Int(assignment.expert)] += 1
+            order.base[places[Int(assignment.expert)]] = Int32(index)
+            places[Int(assignment.expert)] += 1
         }
     }
 

@@ -19,17 +19,7 @@ package final class ThreadPool {
 
     /// Calls `body` once for every index below `count`, on any of the threads, and returns when all calls have. What
     /// `body` writes must depend on the index alone.
-    package func run(_ count: Int, _ body: (Int) -> Void) {
-        withoutActuallyEscaping(body) { body in
-            withUnsafePointer(to: body) { context in
-                shoal_thread_pool_run(
-                    pool, count,
-                    { context, index in
-                        context?.assumingMemoryBound(to: ((Int) -> Void).self).pointee(index)
-                    }, UnsafeMutableRawPointer(mutating: context))
-            }
-        }
-    }
+    package func run(_ count: Int, _ body: (Int) -> Void) { runClosure(pool, count, body) }
 
     /// Splits `count` items among at most `threads` lanes, each of which may have a scratch of its own.
     package func runLanes(_ count: Int, _ body: (_ lane: Int, _ item: Int) -> Void) {
@@ -39,3 +29,8 @@ package final class ThreadPool {
         }
     }
 }
+
+/// In thread_pool.c, under Swift's calling convention: a C function pointer and context would have to be made from the
+/// closure by an allocation, and a token takes some hundreds of loops.
+@_silgen_name("shoal_thread_pool_run_closure")
+private func runClosure(_ pool: OpaquePointer, _ count: Int, _ body: (Int) -> Void)

@@ -75,8 +75,8 @@ def per_token(server, model, count):
     return (counts[2] - counts[1]) / 64
 
 
-# In all processes together; nearly all are closures of loops over threads, and libzmq's messages.
-@pytest.mark.parametrize("workers, most", [(0, 100), (2, 130)])
+# In all processes together, HTTP included. No layer adds any of Shoal's own; libzmq makes one for each large frame.
+@pytest.mark.parametrize("workers, most", [(0, 26), (2, 33)])
 def test_allocations_of_a_decoding_step(clang, model, tmp_path, workers, most):
     library, counter = tmp_path / "allocations.so", tmp_path / "count"
     subprocess.run([clang, "-O2", "-shared", "-fPIC", SOURCES / "allocations.c", "-o", library], check=True)
@@ -96,7 +96,7 @@ def test_bytes_on_the_wire(model):
     hidden = config["hidden_size"]
     row, assignments, back = -(-hidden // 32) * 34, experts * 8, hidden * 2
 
-    with cluster(model, 2) as server:
+    with cluster(model, 2, "--replicas", 1) as server:
 
         def counted(key):
             return lambda: sum(worker[key] for worker in server.get("/cluster")[1]["workers"])
