@@ -17,7 +17,7 @@ typedef struct {
     size_t stride;
     size_t rows;           // of the tiles that exist
     int is_first;          // nothing has been added up yet
-    int has_next;          // other tiles follow
+    int has_next;          // other tiles follow, most likely this thread's next work
     const uint16_t *bias;  // to be added now; NULL otherwise
 } tile_results;
 
@@ -153,7 +153,7 @@ INLINE void q8_tile(
 
 /// All slices of the activations, and for each all tiles: the sums wait in y from slice to slice.
 INLINE void matmul_q8(
-    product_kind kind, const void *w, const uint16_t *bias, size_t row_blocks, const activation_rows *x,
+    product_kind kind, const void *w, const uint16_t *bias, size_t w_rows, size_t row_blocks, const activation_rows *x,
     size_t row_begin, size_t row_end, float *y, size_t y_stride) {
     q8_slice slice;
     size_t rows = (size_t)tiles_at_once(kind) * SHOAL_TILE_ROWS;
@@ -169,7 +169,7 @@ INLINE void matmul_q8(
                     .stride = y_stride,
                     .rows = smaller(rows, row_end - n),
                     .is_first = b == 0,
-                    .has_next = n + rows < row_end,
+                    .has_next = n + rows < w_rows,
                     .bias = bias && b + slice.blocks == row_blocks ? bias + n : NULL,
                 };
                 if (kind == MXFP4_BY_8)
@@ -187,19 +187,19 @@ static void matmul_mxfp4_q8(
     if (x->rows <= FEW_TOKENS && w->columns >= FEW_COLUMNS && (row_end - row_begin) % SHOAL_TILE_ROWS == 0)
         return mxfp4_few(w, x, row_begin, row_end, y, y_stride);
     activation_rows rows = {x->values, NULL, x->scales, x->rows, x->blocks};
-    matmul_q8(MXFP4_BY_8, w, w->bias, w->columns / SHOAL_BLOCK, &rows, row_begin, row_end, y, y_stride);
+    matmul_q8(MXFP4_BY_8, w, w->bias, w->rows, w->columns / SHOAL_BLOCK, &rows, row_begin, row_end, y, y_stride);
 }
 
 static void matmul_q8_q8(
     const shoal_q8_matrix *w, const shoal_q8_rows *x, size_t row_begin, size_t row_end, float *y, size_t y_stride) {
     activation_rows rows = {x->values, NULL, x->scales, x->rows, x->blocks};
-    matmul_q8(Q8_BY_8, w, w->bias, w->blocks, &rows, row_begin, row_end, y, y_stride);
+    matmul_q8(Q8_BY_8, w, w->bias, w->rows, w->blocks, &rows, row_begin, row_end, y, y_stride);
 }
 
 static void matmul_q8_q16(
     const shoal_q8_matrix *w, const shoal_q16_rows *x, size_t row_begin, size_t row_end, float *y, size_t y_stride) {
     activation_rows rows = {x->high, x->low, x->scales, x->rows, x->blocks};
-    matmul_q8(Q8_BY_16, w, w->bias, w->blocks, &rows, row_begin, row_end, y, y_stride);
+    matmul_q8(Q8_BY_16, w, w->bias, w->rows, w->blocks, &rows, row_begin, row_end, y, y_stride);
 }
 
 #endif

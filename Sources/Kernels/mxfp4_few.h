@@ -135,13 +135,13 @@ INLINE void few_products(
 }
 
 INLINE void few_tile(
-    int tokens, const shoal_mxfp4_matrix *w, const few_slice *slice, size_t n, int has_next, float *y,
-    size_t y_stride) {
+    int tokens, const shoal_mxfp4_matrix *w, const few_slice *slice, size_t n, float *y, size_t y_stride) {
     size_t row_blocks = slice->row_blocks, row_bytes = row_blocks * (SHOAL_BLOCK / 2);
     const uint8_t *codes = w->blocks + n * row_bytes, *scales[SHOAL_TILE_ROWS];
     for (size_t r = 0; r < SHOAL_TILE_ROWS; r++) scales[r] = w->scales + (n + r) * row_blocks;
-    // The next tile is asked for in order of address: the hardware does not foresee sixteen streams.
-    size_t next = has_next ? SHOAL_TILE_ROWS * row_blocks : 0;
+    // The next tile is asked for in order of address: the hardware does not foresee sixteen streams. Where this is the
+    // last one of its rows, the next one is most likely this thread's next work.
+    size_t next = n + SHOAL_TILE_ROWS < w->rows ? SHOAL_TILE_ROWS * row_blocks : 0;
     f32x16 sums[FEW_TOKENS];
 #pragma clang loop unroll(full)
     for (int t = 0; t < tokens; t++) sums[t] = slice->begin ? load(y + (size_t)t * y_stride, LANES) : splat(0);
@@ -172,7 +172,7 @@ INLINE void mxfp4_for(
         slice.end = smaller(slice.begin + most, slice.row_blocks);
         few_slice_fill(&slice, tokens, x);
         for (size_t n = row_begin; n < row_end; n += SHOAL_TILE_ROWS)
-            few_tile(tokens, w, &slice, n, n + SHOAL_TILE_ROWS < row_end, y + n, y_stride);
+            few_tile(tokens, w, &slice, n, y + n, y_stride);
     }
 }
 

@@ -59,7 +59,8 @@ extension Attention {
         let laneFloats = group * ((mostKeys + 1023) / 1024 * 1024 + 1)
         scratch.reserve(laneFloats * pool.threads)
         pool.runLanes(rows.count * config.keyValueHeadCount) { lane, item in
-            let (index, kvHead) = (item / config.keyValueHeadCount, item % config.keyValueHeadCount)
+            // Head after head, whose keys and values a core's cache then keeps for the next row of the sequence.
+            let (kvHead, index) = item.quotientAndRemainder(dividingBy: rows.count)
             let row = rows[index]
             var kv = view(row.pages)
             let sums = scratch.base + lane * laneFloats
