@@ -20,9 +20,11 @@ public struct PositionScore: Sendable, Equatable {
 /// - Parameters:
 ///   - top: How many of the most likely next tokens to list.
 ///   - kvFormat: How keys and values are held; nil: as the transformer prefers.
-/// - Throws: ``EngineError`` for tokens that the model cannot take; what the forward pass throws.
+///   - visit: Takes each position's logits, [vocabulary], in order.
+/// - Throws: ``EngineError`` for tokens that the model cannot take; what the forward pass or `visit` throws.
 public func score(
-    _ tokens: [Int32], top: Int, transformer: Transformer, experts: any ExpertExecutor, kvFormat: KVFormat? = nil
+    _ tokens: [Int32], top: Int, transformer: Transformer, experts: any ExpertExecutor, kvFormat: KVFormat? = nil,
+    visit: (UnsafeBufferPointer<Float>) throws -> Void = { _ in }
 ) throws -> [PositionScore] {
     let config = transformer.config
     try GenerationRequest(prompt: tokens, maxTokens: 0)
@@ -43,6 +45,7 @@ public func score(
                 guard let row = LogitRow(UnsafeBufferPointer(rebasing: slice), kernels: transformer.kernels) else {
                     throw EngineError(.internalError, "the logits at position \(start + index) are not finite")
                 }
+                try visit(UnsafeBufferPointer(rebasing: slice))
                 let next = start + index + 1
                 scores.append(
                     PositionScore(

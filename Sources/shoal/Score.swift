@@ -13,6 +13,7 @@ enum Score: Command {
         ModelOptions.flags + [
             Flag("tokens", "IDS", "Token ids, separated by commas."),
             Flag("top", "K", "How many of the most likely next tokens to list (default 5)."),
+            Flag("logits", "FILE", "Write every logit as little-endian float32, [tokens][vocabulary]."),
             LocalCluster.flag,
         ]
 
@@ -29,11 +30,23 @@ enum Score: Command {
         let checkpoint = try model.openCheckpoint()
         let cluster = try await LocalCluster(model, checkpoint, workers: workers, log: .warnings)
         defer { cluster.stop() }
+        let logits = try arguments.string("logits").map(openForWriting)
         let scores = try score(
             tokens, top: top, transformer: model.makeTransformer(checkpoint), experts: cluster.experts,
-            kvFormat: model.kvFormat)
+            kvFormat: model.kvFormat
+        ) { row in try logits?.write(contentsOf: Data(buffer: row)) }
+        try logits?.close()
         let answer: JSONValue = ["positions": .array(scores.map(json))]
         try printOutput(answer.serialized)
+    }
+
+    /// The file, made anew.
+    private static func openForWriting(_ file: String) throws -> FileHandle {
+        guard
+            FileManager.default.createFile(atPath: file, contents: nil),
+            let handle = FileHandle(forWritingAtPath: file)
+        else { throw Failure("cannot write \(file): \(String(cString: strerror(errno)))") }
+        return handle
     }
 
     private static func json(_ score: PositionScore) -> JSONValue {

@@ -1,6 +1,8 @@
 """`shoal score` against the reference, and the same bytes whatever the cluster."""
 
+import array
 import json
+import math
 
 import pytest
 from processes import shoal
@@ -62,3 +64,23 @@ def test_any_instruction_set_gives_the_same_bytes(each_model, isa):
 def test_bad_tokens_are_named(model):
     result = shoal("score", "--model", model, "--tokens", "1,99999999")
     assert result.returncode == 1 and "99999999" in result.stderr
+
+
+def test_logits_are_written_for_every_position(model, tmp_path):
+    tokens = longest_prompt(model)
+    file = tmp_path / "logits"
+    positions = json.loads(score(model, tokens, "--logits", file, "--top", "3"))["positions"]
+    logits = array.array("f", file.read_bytes())
+    vocabulary = len(logits) // len(tokens)
+    assert vocabulary == json.loads((model / "config.json").read_text())["vocab_size"]
+    for position in positions:
+        row = logits[position["position"] * vocabulary :][:vocabulary]
+        largest = max(row)
+        total = largest + math.log(sum(math.exp(value - largest) for value in row))
+        for entry in position["top"]:
+            assert abs(row[entry["id"]] - total - entry["logprob"]) <= 1e-4
+
+
+def test_a_file_for_logits_that_cannot_be_written_is_named(model, tmp_path):
+    result = shoal("score", "--model", model, "--tokens", "1", "--logits", tmp_path / "missing/logits")
+    assert result.returncode == 1 and "missing/logits" in result.stderr and "No such file" in result.stderr
