@@ -104,7 +104,8 @@ class LlamaCpp:
             "cluster": lambda on: CLUSTER_PROMPT / found[on, False] + ANSWER / found[on, True],
         }
         self.flash = {section: "on" if of(True) < of(False) else "off" for section, of in seconds.items()}
-        print("llama.cpp's flash attention: " + ", ".join(f"{value} for {s}" for s, value in self.flash.items()))
+        shown = ", ".join(f"{value} for {section}" for section, value in self.flash.items())
+        print(f"llama.cpp's flash attention: {shown}", flush=True)
         return self.flash
 
     def bench(self, name, *flags):

@@ -1,10 +1,11 @@
-"""How far the next token's distribution is from exact float32's, for Shoal and llama.cpp on the same weights. A section of
-cluster/bench/against-llama-cpp."""
+"""How far the next token's distribution is from exact float32's, for Shoal and llama.cpp on the same weights. A section
+of cluster/bench/against-llama-cpp."""
 
 import json
 import random
 import shutil
 import subprocess
+import sys
 
 import numpy
 from processes import FIXTURES, SHOAL
@@ -12,8 +13,9 @@ from serving import table
 
 # The layers of a stack as wide as gpt-oss-20b, with its vocabulary.
 LAYERS = 4
-# Four sliding windows of gpt-oss-20b.
-POSITIONS = 512
+# The errors of one prompt's positions are not independent, since all of them see the same keys: so several prompts,
+# each as long as two of gpt-oss-20b's sliding windows.
+PROMPTS, POSITIONS = 8, 256
 
 
 def stack(cache):
@@ -55,24 +57,26 @@ def log_softmax(logits):
     return logits - numpy.log(numpy.exp(logits).sum())
 
 
-def distances(exact, other, vocabulary):
-    """Of the Kullback-Leibler divergences from exact at each position, in nats; and how often the likeliest is the same."""
-    divergences, agreements = [], 0
-    rows = (numpy.memmap(file, numpy.float32, "r").reshape(POSITIONS, -1)[:, :vocabulary] for file in (exact, other))
-    for logits in zip(*rows):
+def compare(exact, other):
+    """The Kullback-Leibler divergences at each position, in nats, and where the likeliest token is the same."""
+    for logits in zip(*(numpy.memmap(file, numpy.float32, "r").reshape(POSITIONS, -1) for file in (exact, other))):
         p, q = map(log_softmax, logits)
-        divergences.append(float((numpy.exp(p) * (p - q)).sum()))
-        agreements += int(p.argmax() == q.argmax())
+        yield float((numpy.exp(p) * (p - q)).sum()), bool(p.argmax() == q.argmax())
+
+
+def summary(compared):
+    divergences, same = zip(*compared)
     return {
         "median": float(numpy.median(divergences)), "mean": float(numpy.mean(divergences)),
-        "p99": float(numpy.quantile(divergences, 0.99)), "same_top": agreements / POSITIONS,
+        "p99": float(numpy.quantile(divergences, 0.99)), "same_top": float(numpy.mean(same)),
     }  # fmt: skip
 
 
 def shoal_logits(model, ids, file, *flags):
     command = [SHOAL, "score", "--model", model, "--tokens", ",".join(map(str, ids)), "--logits", file, *flags]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return file
+    run = subprocess.run(command, capture_output=True, text=True)
+    if run.returncode != 0:
+        sys.exit(run.stderr)
 
 
 def measure_model(model, llama, out):
@@ -81,23 +85,25 @@ def measure_model(model, llama, out):
         print(f"  {model.name}: not measured, since llama.cpp cannot compute it: {reason}", flush=True)
         return {"model": model.name, "not_measured": reason}
     model = with_whole_corrections(model, llama.cache / "quality" / model.name)
-    ids = [random.Random(i).randrange(config["vocab_size"]) for i in range(POSITIONS)]
-    names = ("exact", "shoal", "llama.cpp")
-    files = {name: out / f"{model.name}-{name}.f32" for name in names}
-    try:
-        shoal_logits(model, ids, files["exact"], "--precision", "exact")
-        shoal_logits(model, ids, files["shoal"])
-        llama.write_logits(llama.converted(model), ids, files["llama.cpp"])
-        vocabulary = config["vocab_size"]
-        found = {name: distances(files["exact"], files[name], vocabulary) for name in names[1:]}
-    finally:
-        for file in files.values():
-            file.unlink(missing_ok=True)
-    return {"model": model.name, "positions": POSITIONS, **found}
+    gguf = llama.converted(model)
+    exact, other = out / "exact.f32", out / "other.f32"
+    found = {"shoal": [], "llama.cpp": []}
+    for seed in range(PROMPTS):
+        generator = random.Random(seed)
+        ids = [generator.randrange(config["vocab_size"]) for _ in range(POSITIONS)]
+        shoal_logits(model, ids, exact, "--precision", "exact")
+        shoal_logits(model, ids, other)
+        found["shoal"] += compare(exact, other)
+        llama.write_logits(gguf, ids, other)
+        found["llama.cpp"] += compare(exact, other)
+    exact.unlink()
+    other.unlink()
+    print(f"  {model.name}: measured", flush=True)
+    return {"model": model.name, **{name: summary(compared) for name, compared in found.items()}}
 
 
 def measure(llama, out):
-    print(f"\nKL divergence from exact float32 at {POSITIONS} positions of random tokens", flush=True)
+    print(f"\nKL divergence from exact float32: {PROMPTS} prompts of {POSITIONS} random tokens", flush=True)
     out.mkdir(parents=True, exist_ok=True)
     models = [*sorted(file.parent for file in (FIXTURES / "models").glob("*/config.json")), stack(llama.cache)]
     return [measure_model(model, llama, out) for model in models]

@@ -55,7 +55,6 @@ class Shoal:
     def speeds(self, workers):
         """Tokens a second of prefill and of decoding one sequence."""
         with self.bench(workers) as bench:
-            # With workers the coordinator first tries out how many micro-batches are faster: three steps each, of which a
-            # prompt has two.
-            prefill = self.prefill(bench, CLUSTER_PROMPT, warm_up=4 if workers else 1, requests=3)
+            # With workers the coordinator first tries out how many micro-batches are faster.
+            prefill = self.prefill(bench, CLUSTER_PROMPT, warm_up=12 if workers else 1, requests=3)
             return {"prefill": prefill, "decode": self.decode(bench, 0)}

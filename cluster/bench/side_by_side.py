@@ -96,8 +96,8 @@ def show(results, shape):
     peak = statistics.median(results["int8_tera_operations_per_second"])
     bandwidth = statistics.median(results["gigabytes_per_second"])
     print(
-        f"""Shoal: everything over HTTP, with sampling. Its prefill is a prompt's length over the time of a request for one
-token, its decoding that of one client. llama.cpp: prefill and decoding by llama-bench, which does neither.
+        f"""Shoal: everything over HTTP, with sampling. Its prefill is a prompt's length over the time of a request for
+one token, its decoding that of one client. llama.cpp: prefill and decoding by llama-bench, which does neither.
 Serving: all clients at once, each with a slot, {PROMPT} prompt and {ANSWER} generated tokens;
 decode while all of them decode, overall with prefill and waiting.
 Limits: {shape.multiply_adds / 1e9:.2f} G multiply-adds a prompt's token at {peak:.2f} int8 TOP/s; a step's weights
