@@ -18,7 +18,7 @@ WORKER_THREADS = max(1, THREADS // WORKERS)
 def level(bench, name, warm_up=1, **flags):
     """One level of `shoal bench`, after requests that do not count."""
     words = [word for flag, value in flags.items() for word in ("--" + flag.replace("_", "-"), value)]
-    return bench.run(name, "--warm-up", warm_up, *words)["levels"][0]
+    return bench.run(name, "--warm-up", warm_up, "--timeout", 3600, *words)["levels"][0]
 
 
 def serve(bench, clients):
