@@ -9,6 +9,8 @@
 #define FEW_TOKENS 2
 #define MXFP4_OFFSET 12
 #define Q8_OFFSET 0
+#define BF16_ROWS 2
+#define BF16_TOKENS 2
 #define F32_ROWS 2
 #define F32_TOKENS 2
 #define ATTENTION_SCORES 4
@@ -162,10 +164,12 @@ INLINE f32x16 e2m1_doubled(u32x16 codes) {
 
 #include "attention.h"
 #include "elementwise.h"
+#include "matmul_bf16.h"
 #include "matmul_f32.h"
 #include "matmul_q8.h"
 
 #pragma clang attribute pop
 
-const shoal_kernels shoal_kernels_avx2 = SHOAL_KERNELS(SHOAL_ISA_AVX2, "avx2");
+const shoal_kernels shoal_kernels_avx2 =
+    SHOAL_KERNELS(SHOAL_ISA_AVX2, "avx2", matmul_mxfp4_bf16, matmul_bf16_bf16);
 #endif

@@ -10,6 +10,8 @@
 #define FEW_TOKENS 8
 #define MXFP4_OFFSET 12
 #define Q8_OFFSET 128
+#define BF16_ROWS 4
+#define BF16_TOKENS 4
 #define F32_ROWS 4
 #define F32_TOKENS 4
 #define ATTENTION_SCORES 16
@@ -121,10 +123,14 @@ INLINE f32x16 e2m1_doubled(u32x16 codes) {
 
 #include "attention.h"
 #include "elementwise.h"
+#include "matmul_bf16.h"
 #include "matmul_f32.h"
 #include "matmul_q8.h"
 
 #pragma clang attribute pop
 
-const shoal_kernels shoal_kernels_avx512 = SHOAL_KERNELS(SHOAL_ISA_AVX512_VNNI, "avx512");
+const shoal_kernels shoal_kernels_avx512 =
+    SHOAL_KERNELS(SHOAL_ISA_AVX512_VNNI, "avx512", matmul_mxfp4_bf16, matmul_bf16_bf16);
+const shoal_kernels shoal_kernels_avx512_bf16 = SHOAL_KERNELS(
+    SHOAL_ISA_AVX512_BF16, "avx512bf16", shoal_avx512_bf16_matmul_mxfp4, shoal_avx512_bf16_matmul_bf16);
 #endif

@@ -47,6 +47,22 @@ static void quantize_q16(const float *x, size_t columns, int8_t *high, int8_t *l
     quantize(x, columns, 32512.0f, high, low, scales);
 }
 
+/// Each lane in bfloat16, its lower half.
+INLINE u32x16 rounded_to_bf16(f32x16 v) {
+    u32x16 bits = bits_of(v);
+    return v != v ? bits >> 16 | 0x40 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
+static void quantize_bf16(const float *x, size_t columns, uint16_t *out) {
+    size_t padded = (columns + SHOAL_BLOCK - 1) / SHOAL_BLOCK * SHOAL_BLOCK;
+    for (size_t i = 0; i < padded; i += LANES) {
+        u32x16 rounded = rounded_to_bf16(i < columns ? load(x + i, columns - i) : splat(0));
+        rounded = (rounded & 0x7fff) < SHOAL_BF16_LEAST ? (u32x16)0 : rounded;
+        u16x16 halves = __builtin_convertvector(rounded, u16x16);
+        memcpy(out + i, &halves, sizeof halves);
+    }
+}
+
 static void rms_norm(const float *x, const uint16_t *weight, float epsilon, size_t columns, float *out) {
     f32x16 squares = splat(0);
     for (size_t i = 0; i < columns; i += LANES) {
@@ -108,10 +124,7 @@ static void combine_bf16(
 
 static void f32_to_bf16(const float *x, size_t count, uint16_t *out) {
     for (size_t i = 0; i < count; i += LANES) {
-        f32x16 v = load(x + i, count - i);
-        u32x16 bits = bits_of(v);
-        u32x16 rounded = v != v ? bits >> 16 | 0x40 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-        u16x16 halves = __builtin_convertvector(rounded, u16x16);
+        u16x16 halves = __builtin_convertvector(rounded_to_bf16(load(x + i, count - i)), u16x16);
         memcpy(out + i, &halves, (count - i < LANES ? count - i : LANES) * sizeof *out);
     }
 }

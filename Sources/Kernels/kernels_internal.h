@@ -27,14 +27,22 @@ static inline float shoal_mxfp4_half_scale(uint8_t scale) {
 /// Greater scales count as this one beside int8 rows: so great that no sum of products overflows on its way.
 #define SHOAL_MXFP4_MOST_SCALE 232
 
+/// The bits of 2^-56: smaller factors of bfloat16 products count as zero. Then every product is a multiple of 2^-126, the
+/// smallest normal number, and so is every sum: how an instruction set treats smaller ones does not matter.
+#define SHOAL_BF16_LEAST 0x2380
+/// The MXFP4 scale whose smallest product with a code, 1/2, is that number.
+#define SHOAL_BF16_LEAST_SCALE 72
+
 /// E2M1 codes, doubled so that they are integers.
 static const int8_t shoal_e2m1_doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
-/// The table of a file that defines every kernel as a static function of the same name.
-#define SHOAL_KERNELS(isa_value, name_value)                                                                          \
+/// The table of a file that defines every kernel as a static function of the same name; the bfloat16 products may be
+/// others.
+#define SHOAL_KERNELS(isa_value, name_value, mxfp4_bf16, bf16_bf16)                                                   \
     {                                                                                                                 \
         .isa = isa_value, .name = name_value, .quantize_q8 = quantize_q8, .quantize_q16 = quantize_q16,               \
-        .matmul_mxfp4_q8 = matmul_mxfp4_q8, .matmul_q8_q8 = matmul_q8_q8, .matmul_q8_q16 = matmul_q8_q16,             \
+        .quantize_bf16 = quantize_bf16, .matmul_mxfp4_q8 = matmul_mxfp4_q8, .matmul_q8_q8 = matmul_q8_q8,             \
+        .matmul_q8_q16 = matmul_q8_q16, .matmul_mxfp4_bf16 = mxfp4_bf16, .matmul_bf16_bf16 = bf16_bf16,               \
         .matmul_mxfp4_f32 = matmul_mxfp4_f32, .matmul_bf16_f32 = matmul_bf16_f32,                                     \
         .rms_norm = rms_norm, .rope = rope, .attention = attention, .swiglu = swiglu, .combine_f32 = combine_f32,     \
         .combine_bf16 = combine_bf16, .f32_to_bf16 = f32_to_bf16, .bf16_to_f32 = bf16_to_f32,                         \
@@ -46,6 +54,13 @@ extern const shoal_kernels shoal_kernels_scalar;
 #if defined(__x86_64__)
 extern const shoal_kernels shoal_kernels_avx2;
 extern const shoal_kernels shoal_kernels_avx512;
+extern const shoal_kernels shoal_kernels_avx512_bf16;
+void shoal_avx512_bf16_matmul_mxfp4(
+    const shoal_mxfp4_matrix *w, const shoal_bf16_rows *x, size_t row_begin, size_t row_end, float *y,
+    size_t y_stride);
+void shoal_avx512_bf16_matmul_bf16(
+    const shoal_bf16_matrix *w, const shoal_bf16_rows *x, size_t row_begin, size_t row_end, float *y,
+    size_t y_stride);
 #elif defined(__aarch64__)
 extern const shoal_kernels shoal_kernels_neon;
 #endif

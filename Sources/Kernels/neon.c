@@ -11,6 +11,8 @@
 #define FEW_TOKENS 2
 #define MXFP4_OFFSET 0
 #define Q8_OFFSET 0
+#define BF16_ROWS 2
+#define BF16_TOKENS 2
 #define F32_ROWS 2
 #define F32_TOKENS 2
 #define ATTENTION_SCORES 4
@@ -180,10 +182,12 @@ INLINE f32x16 e2m1_doubled(u32x16 codes) {
 
 #include "attention.h"
 #include "elementwise.h"
+#include "matmul_bf16.h"
 #include "matmul_f32.h"
 #include "matmul_q8.h"
 
 #pragma clang attribute pop
 
-const shoal_kernels shoal_kernels_neon = SHOAL_KERNELS(SHOAL_ISA_NEON, "neon");
+const shoal_kernels shoal_kernels_neon =
+    SHOAL_KERNELS(SHOAL_ISA_NEON, "neon", matmul_mxfp4_bf16, matmul_bf16_bf16);
 #endif

@@ -72,6 +72,19 @@ static void quantize_q16(const float *x, size_t columns, int8_t *high, int8_t *l
     }
 }
 
+static uint16_t rounded_to_bf16(float x) {
+    uint32_t bits = shoal_bits_of(x);
+    return x != x ? (uint16_t)(bits >> 16 | 0x40) : (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
+}
+
+/// A factor of a bfloat16 product.
+static uint16_t without_least(uint16_t x) { return (x & 0x7fff) < SHOAL_BF16_LEAST ? 0 : x; }
+
+static void quantize_bf16(const float *x, size_t columns, uint16_t *out) {
+    memset(out, 0, (columns + SHOAL_BLOCK - 1) / SHOAL_BLOCK * SHOAL_BLOCK * sizeof *out);
+    for (size_t k = 0; k < columns; k++) out[k] = without_least(rounded_to_bf16(x[k]));
+}
+
 static void matmul_mxfp4_q8(
     const shoal_mxfp4_matrix *w, const shoal_q8_rows *x, size_t row_begin, size_t row_end, float *y, size_t y_stride) {
     size_t blocks = w->columns / SHOAL_BLOCK;
@@ -165,6 +178,51 @@ static void matmul_bf16_f32(
             const float *u = x->values + t * w->columns;
             float p[16] = {0};
             for (size_t k = 0; k < w->columns; k++) p[k % 16] = fmaf(u[k], shoal_bf16(v[k]), p[k % 16]);
+            float sum = reduce16(p);
+            y[t * y_stride + n] = w->bias ? sum + shoal_bf16(w->bias[n]) : sum;
+        }
+}
+
+/// p[j] += the products of columns 2 j + 1 and 2 j of a block, of which the weights' first `columns` exist.
+static void add_pairs(const uint16_t *w, size_t columns, const uint16_t *x, float p[16]) {
+    for (size_t i = 0; i < SHOAL_BLOCK; i++) {
+        size_t k = i ^ 1;  // of each pair the odd one first
+        if (k < columns) p[k / 2] = fmaf(shoal_bf16(without_least(w[k])), shoal_bf16(x[k]), p[k / 2]);
+    }
+}
+
+static void matmul_mxfp4_bf16(
+    const shoal_mxfp4_matrix *w, const shoal_bf16_rows *x, size_t row_begin, size_t row_end, float *y,
+    size_t y_stride) {
+    for (size_t t = 0; t < x->rows; t++)
+        for (size_t n = row_begin; n < row_end; n++) {
+            float p[16] = {0};
+            for (size_t b = 0; b < x->blocks; b++) {
+                const uint8_t *codes = w->blocks + (n * x->blocks + b) * (SHOAL_BLOCK / 2);
+                uint8_t scale = w->scales[n * x->blocks + b];
+                scale = scale < SHOAL_MXFP4_MOST_SCALE ? scale : SHOAL_MXFP4_MOST_SCALE;
+                float factor = scale < SHOAL_BF16_LEAST_SCALE ? 0 : shoal_mxfp4_half_scale(scale);
+                uint16_t v[SHOAL_BLOCK];
+                for (size_t j = 0; j < SHOAL_BLOCK; j++) {
+                    int8_t doubled = shoal_e2m1_doubled[codes[j / 2] >> (j % 2 * 4) & 15];
+                    v[j] = (uint16_t)(shoal_bits_of(doubled * factor) >> 16);  // exact
+                }
+                add_pairs(v, SHOAL_BLOCK, x->values + (t * x->blocks + b) * SHOAL_BLOCK, p);
+            }
+            float sum = reduce16(p);
+            y[t * y_stride + n] = w->bias ? sum + shoal_bf16(w->bias[n]) : sum;
+        }
+}
+
+static void matmul_bf16_bf16(
+    const shoal_bf16_matrix *w, const shoal_bf16_rows *x, size_t row_begin, size_t row_end, float *y,
+    size_t y_stride) {
+    for (size_t t = 0; t < x->rows; t++)
+        for (size_t n = row_begin; n < row_end; n++) {
+            float p[16] = {0};
+            for (size_t k = 0; k < w->columns; k += SHOAL_BLOCK)
+                add_pairs(
+                    w->values + n * w->columns + k, w->columns - k, x->values + t * x->blocks * SHOAL_BLOCK + k, p);
             float sum = reduce16(p);
             y[t * y_stride + n] = w->bias ? sum + shoal_bf16(w->bias[n]) : sum;
         }
@@ -280,10 +338,7 @@ static void combine_bf16(
 }
 
 static void f32_to_bf16(const float *x, size_t count, uint16_t *out) {
-    for (size_t i = 0; i < count; i++) {
-        uint32_t bits = shoal_bits_of(x[i]);
-        out[i] = x[i] != x[i] ? (uint16_t)(bits >> 16 | 0x40) : (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
-    }
+    for (size_t i = 0; i < count; i++) out[i] = rounded_to_bf16(x[i]);
 }
 
 static void bf16_to_f32(const uint16_t *x, size_t count, float *out) {
@@ -319,4 +374,4 @@ static void keep_weights(const float *x, size_t count, float least, float floor,
     *sum = reduce16(p);
 }
 
-const shoal_kernels shoal_kernels_scalar = SHOAL_KERNELS(SHOAL_ISA_SCALAR, "scalar");
+const shoal_kernels shoal_kernels_scalar = SHOAL_KERNELS(SHOAL_ISA_SCALAR, "scalar", matmul_mxfp4_bf16, matmul_bf16_bf16);

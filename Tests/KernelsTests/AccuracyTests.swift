@@ -127,6 +127,58 @@ struct AccuracyTests {
         }
     }
 
+    @Test("products of bfloat16 rows with weights of any size that counts", arguments: Variant.all)
+    func bfloat16Products(variant: Variant) {
+        var random = SeededGenerator(seed: 35)
+        let (tokens, rows, columns) = (3, 20, 2880)
+        let x = BF16Rows(Values.wide.floats(tokens * columns, &random), rows: tokens, columns: columns)
+        let mxfp4 = MXFP4Matrix(
+            blocks: bytes(rows * columns / 2, &random),
+            scales: (0..<rows * columns / 32).map { _ in .random(in: 72...150, using: &random) }, rows: rows,
+            columns: columns)
+        let dense = BF16Matrix(Values.wide.bfloats(rows * columns, &random), rows: rows, columns: columns, bias: nil)
+        let y = GuardedBuffer<Float>(repeating: 0, count: tokens * rows)
+        let z = GuardedBuffer<Float>(repeating: 0, count: tokens * rows)
+        var (a, b, c) = (mxfp4.c, dense.c, x.c)
+        variant.kernels.matmul_mxfp4_bf16(&a, &c, 0, rows, y.start, rows)
+        variant.kernels.matmul_bf16_bf16(&b, &c, 0, rows, z.start, rows)
+        for t in 0..<tokens {
+            for n in 0..<rows {
+                var sums = (y: 0.0, z: 0.0, absolute: (y: 0.0, z: 0.0))
+                for k in 0..<columns {
+                    let u = Double(float(bfloat: x.values.start[t * columns + k]))
+                    let products = (
+                        y: u * mxfp4.value(n, k), z: u * Double(float(bfloat: dense.values.start[n * columns + k]))
+                    )
+                    sums.y += products.y
+                    sums.z += products.z
+                    sums.absolute.y += abs(products.y)
+                    sums.absolute.z += abs(products.z)
+                }
+                #expect(abs(Double(y.start[t * rows + n]) - sums.y) <= 1e-6 * sums.absolute.y)
+                #expect(abs(Double(z.start[t * rows + n]) - sums.z) <= 1e-6 * sums.absolute.z)
+            }
+        }
+    }
+
+    @Test("of a pair of bfloat16 columns the odd one is added first, and factors below 2^-56 are zero", arguments: Variant.all)
+    func bfloat16Definition(variant: Variant) {
+        func product(_ x: [Float], _ w: [Float]) -> Float {
+            let rows = BF16Rows(x, rows: 1, columns: x.count)
+            let matrix = BF16Matrix(
+                w.map { UInt16($0.bitPattern >> 16) }, rows: 1, columns: w.count, bias: nil)
+            let y = GuardedBuffer<Float>(repeating: 0, count: 1)
+            var (a, b) = (matrix.c, rows.c)
+            variant.kernels.matmul_bf16_bf16(&a, &b, 0, 1, y.start, 1)
+            return y.start[0]
+        }
+        // 2^24 + 1 rounds to 2^24, to which 2 adds exactly; the other way round 2^24 + 3 rounds to 2^24 + 4.
+        let padding = Array(repeating: Float(0), count: 31)
+        #expect(product([0x1p12] + padding + [2, 1], [0x1p12] + padding + [1, 1]) == 0x1p24 + 2)
+        #expect(product([0x1p-56, 0x1.fep-57], [0x1p-56, 0x1p56]) == 0x1p-112)
+        #expect(product([0x1p-56, 0x1p56], [0x1p-56, 0x1.fep-57]) == 0x1p-112)
+    }
+
     @Test("norm, rotation, SwiGLU and the router's sums", arguments: Variant.all)
     func elementwise(variant: Variant) {
         var random = SeededGenerator(seed: 34)

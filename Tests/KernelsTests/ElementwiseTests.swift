@@ -43,6 +43,19 @@ struct ElementwiseTests {
         }
     }
 
+    @Test("rounding to rows of bfloat16", arguments: Variant.vectorised)
+    func quantizeToBF16(variant: Variant) {
+        lengths(seed: 9) { length, values, random in
+            let x = GuardedBuffer(values.floats(length, &random))
+            func run(_ kernels: shoal_kernels) -> [UInt16] {
+                let halves = GuardedBuffer<UInt16>(repeating: 99, count: (length + 31) / 32 * 32)
+                kernels.quantize_bf16(x.start, length, halves.start)
+                return halves.elements
+            }
+            #expect(run(variant.kernels) == run(Variant.scalar.kernels), "\(length) \(values)")
+        }
+    }
+
     @Test("RMS norm", arguments: Variant.vectorised)
     func rmsNorm(variant: Variant) {
         lengths(seed: 12) { length, values, random in

@@ -69,7 +69,7 @@ struct MatmulTests {
         }
     }
 
-    @Test("MXFP4 by int8 and by float32 equals the scalar product bit for bit", arguments: Variant.vectorised)
+    @Test("MXFP4 by int8, bfloat16 and float32 equals the scalar product bit for bit", arguments: Variant.vectorised)
     func mxfp4(variant: Variant) {
         expectScalarBits(variant, columnsStep: 32, seed: 1) { shape, values, random in
             let w = MXFP4Matrix(
@@ -77,11 +77,16 @@ struct MatmulTests {
                 bias: .random(using: &random), &random)
             let floats = values.floats(shape.tokens * shape.columns, &random)
             let narrow = shape.q8Rows(floats, values, &random)
+            let halves = BF16Rows(floats, rows: shape.tokens, columns: shape.columns)
             let wide = F32Rows(floats, rows: shape.tokens, columns: shape.columns)
             return [
                 { kernels, begin, end, y, stride in
                     var (w, x) = (w.c, narrow.c)
                     kernels.matmul_mxfp4_q8(&w, &x, begin, end, y, stride)
+                },
+                { kernels, begin, end, y, stride in
+                    var (w, x) = (w.c, halves.c)
+                    kernels.matmul_mxfp4_bf16(&w, &x, begin, end, y, stride)
                 },
                 { kernels, begin, end, y, stride in
                     var (w, x) = (w.c, wide.c)
@@ -120,19 +125,24 @@ struct MatmulTests {
         }
     }
 
-    @Test("bfloat16 by float32 equals the scalar product bit for bit", arguments: Variant.vectorised)
+    @Test("bfloat16 by bfloat16 and by float32 equals the scalar product bit for bit", arguments: Variant.vectorised)
     func bf16(variant: Variant) {
         expectScalarBits(variant, columnsStep: 1, seed: 4) { shape, values, random in
             let w = BF16Matrix(
                 values.bfloats(shape.rows * shape.columns, &random), rows: shape.rows, columns: shape.columns,
                 bias: shape.bias(&random))
-            let x = F32Rows(
-                values.floats(shape.tokens * shape.columns, &random), rows: shape.tokens, columns: shape.columns)
+            let floats = values.floats(shape.tokens * shape.columns, &random)
+            let halves = BF16Rows(floats, rows: shape.tokens, columns: shape.columns)
+            let wide = F32Rows(floats, rows: shape.tokens, columns: shape.columns)
             return [
                 { kernels, begin, end, y, stride in
-                    var (w, x) = (w.c, x.c)
+                    var (w, x) = (w.c, halves.c)
+                    kernels.matmul_bf16_bf16(&w, &x, begin, end, y, stride)
+                },
+                { kernels, begin, end, y, stride in
+                    var (w, x) = (w.c, wide.c)
                     kernels.matmul_bf16_f32(&w, &x, begin, end, y, stride)
-                }
+                },
             ]
         }
     }
@@ -155,18 +165,27 @@ struct MatmulTests {
         let (tokens, rows, columns) = (23, 48, 2880)
         let floats = Values.ordinary.floats(tokens * columns, &random)
         let w = MXFP4Matrix(rows: rows, columns: columns, anyScale: false, bias: true, &random)
-        let together = GuardedBuffer<Float>(repeating: 0, count: tokens * rows)
-        let alone = GuardedBuffer<Float>(repeating: 0, count: tokens * rows)
-        var (matrix, all) = (w.c, Q8Rows(floats, rows: tokens, columns: columns))
-        var allRows = all.c
-        variant.kernels.matmul_mxfp4_q8(&matrix, &allRows, 0, rows, together.start, rows)
-        for token in 0..<tokens {
-            all = Q8Rows(Array(floats[token * columns..<(token + 1) * columns]), rows: 1, columns: columns)
-            var one = all.c
-            for begin in stride(from: 0, to: rows, by: 16) {
-                variant.kernels.matmul_mxfp4_q8(&matrix, &one, begin, begin + 16, alone.start + token * rows, rows)
-            }
+        let int8 = { (floats: [Float], tokens: Int, begin: Int, end: Int, y: UnsafeMutablePointer<Float>) in
+            let x = Q8Rows(floats, rows: tokens, columns: columns)
+            var (matrix, rowsOfX) = (w.c, x.c)
+            variant.kernels.matmul_mxfp4_q8(&matrix, &rowsOfX, begin, end, y, rows)
         }
-        #expect(firstDifference(together, alone) == nil)
+        let bf16 = { (floats: [Float], tokens: Int, begin: Int, end: Int, y: UnsafeMutablePointer<Float>) in
+            let x = BF16Rows(floats, rows: tokens, columns: columns)
+            var (matrix, rowsOfX) = (w.c, x.c)
+            variant.kernels.matmul_mxfp4_bf16(&matrix, &rowsOfX, begin, end, y, rows)
+        }
+        for multiply in [int8, bf16] {
+            let together = GuardedBuffer<Float>(repeating: 0, count: tokens * rows)
+            let alone = GuardedBuffer<Float>(repeating: 0, count: tokens * rows)
+            multiply(floats, tokens, 0, rows, together.start)
+            for token in 0..<tokens {
+                let row = Array(floats[token * columns..<(token + 1) * columns])
+                for begin in stride(from: 0, to: rows, by: 16) {
+                    multiply(row, 1, begin, begin + 16, alone.start + token * rows)
+                }
+            }
+            #expect(firstDifference(together, alone) == nil)
+        }
     }
 }

@@ -71,6 +71,27 @@ struct Q16Rows {
     }
 }
 
+/// Activations in bfloat16.
+struct BF16Rows {
+    let values: GuardedBuffer<UInt16>
+    let rows: Int, blocks: Int
+
+    /// Rounds rows of floats with the scalar kernel.
+    init(_ floats: [Float], rows: Int, columns: Int) {
+        self.rows = rows
+        blocks = (columns + 31) / 32
+        values = GuardedBuffer(repeating: 0, count: rows * blocks * 32)
+        for row in 0..<rows {
+            Array(floats[row * columns..<(row + 1) * columns]).withUnsafeBufferPointer { x in
+                guard let x = x.baseAddress else { return }
+                Variant.scalar.kernels.quantize_bf16(x, columns, values.start + row * blocks * 32)
+            }
+        }
+    }
+
+    var c: shoal_bf16_rows { shoal_bf16_rows(values: values.start, rows: rows, blocks: blocks) }
+}
+
 struct F32Rows {
     let values: GuardedBuffer<Float>
     let rows: Int, columns: Int

@@ -27,17 +27,20 @@ static void quantize_length(size_t length, value_kind kind, const char *context)
     const float *x = random_floats(kind, length);
     size_t blocks = (length + SHOAL_BLOCK - 1) / SHOAL_BLOCK, bytes = blocks * SHOAL_BLOCK;
     int8_t *planes[2][3];
-    uint16_t *scales[2][2];
+    uint16_t *scales[2][2], *halves[2];
     for (int i = 0; i < 2; i++) {
         const shoal_kernels *kernels = i ? scalar : variant;
         for (int plane = 0; plane < 3; plane++) planes[i][plane] = guarded(bytes);
         for (int width = 0; width < 2; width++) scales[i][width] = guarded(blocks * sizeof(uint16_t));
+        halves[i] = guarded(bytes * sizeof *halves[i]);
         kernels->quantize_q8(x, length, planes[i][0], scales[i][0]);
         kernels->quantize_q16(x, length, planes[i][1], planes[i][2], scales[i][1]);
+        kernels->quantize_bf16(x, length, halves[i]);
     }
     for (int plane = 0; plane < 3; plane++) expect_bytes(planes[0][plane], planes[1][plane], bytes, context);
     for (int width = 0; width < 2; width++)
         expect_bytes(scales[0][width], scales[1][width], blocks * sizeof(uint16_t), context);
+    expect_bytes(halves[0], halves[1], bytes * sizeof(uint16_t), context);
 }
 static void test_quantize(void) { each_length(quantize_length); }
 

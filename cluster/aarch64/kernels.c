@@ -10,7 +10,7 @@ static const struct {
     const char *name;
     void (*run)(void);
 } tests[] = {
-    {"quantize_q8 and quantize_q16", test_quantize},
+    {"quantize_q8, quantize_q16 and quantize_bf16", test_quantize},
     {"rms_norm", test_rms_norm},
     {"rope", test_rope},
     {"swiglu", test_swiglu},
@@ -20,9 +20,9 @@ static const struct {
     {"exp_weights", test_exp_weights},
     {"keep_weights", test_keep_weights},
     {"dequantize_mxfp4", test_dequantize},
-    {"matmul_mxfp4_q8 and matmul_mxfp4_f32", test_mxfp4},
+    {"matmul_mxfp4_q8, matmul_mxfp4_bf16 and matmul_mxfp4_f32", test_mxfp4},
     {"matmul_q8_q8 and matmul_q8_q16", test_q8},
-    {"matmul_bf16_f32", test_bf16},
+    {"matmul_bf16_bf16 and matmul_bf16_f32", test_bf16},
     {"attention", test_attention},
 };
 

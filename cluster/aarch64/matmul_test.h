@@ -62,16 +62,22 @@ static int8_t *extreme_plane(size_t count) {
 typedef struct {
     shoal_q8_rows narrow;
     shoal_q16_rows wide;
+    shoal_bf16_rows bf16;
 } quantized_rows;
 
 static quantized_rows quantize_rows(const shape *s, const float *floats) {
     size_t blocks = blocks_of(s), count = s->tokens * blocks, bytes = count * SHOAL_BLOCK;
+    uint16_t *halves = guarded(bytes * sizeof *halves);
+    for (size_t t = 0; t < s->tokens; t++)
+        scalar->quantize_bf16(floats + t * s->columns, s->columns, halves + t * blocks * SHOAL_BLOCK);
+    shoal_bf16_rows bf16 = {halves, s->tokens, blocks};
     if (s->kind == WIDE) {
         const uint16_t *scales = random_bfloats(WIDE, count);
         const int8_t *high = extreme_plane(bytes), *low = extreme_plane(bytes);
         return (quantized_rows){
             {high, scales, s->tokens, blocks},
             {high, low, scales, s->tokens, blocks},
+            bf16,
         };
     }
     int8_t *values = guarded(bytes), *high = guarded(bytes), *low = guarded(bytes);
@@ -85,6 +91,7 @@ static quantized_rows quantize_rows(const shape *s, const float *floats) {
     return (quantized_rows){
         {values, scales, s->tokens, blocks},
         {high, low, fine, s->tokens, blocks},
+        bf16,
     };
 }
 
@@ -105,6 +112,7 @@ static void mxfp4_shape(const shape *s) {
     const float *floats = random_floats(s->kind, s->tokens * s->columns);
     quantized_rows x = quantize_rows(s, floats);
     EXPECT_PRODUCT(s, matmul_mxfp4_q8, &w, &x.narrow);
+    EXPECT_PRODUCT(s, matmul_mxfp4_bf16, &w, &x.bf16);
     EXPECT_PRODUCT(s, matmul_mxfp4_f32, &w, (&(shoal_f32_rows){floats, s->tokens, s->columns}));
 }
 static void test_mxfp4(void) { each_shape(SHOAL_BLOCK, mxfp4_shape); }
@@ -133,6 +141,8 @@ static void bf16_shape(const shape *s) {
     const uint16_t *values = random_bfloats(s->kind, s->rows * s->columns);
     shoal_bf16_matrix w = {values, random_bias(s), s->rows, s->columns};
     const float *floats = random_floats(s->kind, s->tokens * s->columns);
+    quantized_rows x = quantize_rows(s, floats);
+    EXPECT_PRODUCT(s, matmul_bf16_bf16, &w, &x.bf16);
     EXPECT_PRODUCT(s, matmul_bf16_f32, &w, (&(shoal_f32_rows){floats, s->tokens, s->columns}));
 }
 static void test_bf16(void) {

@@ -23,8 +23,8 @@ static uint64_t random_word(void) {
 static size_t random_between(size_t least, size_t most) { return least + random_word() % (most - least + 1); }
 
 /// Which numbers a test feeds.
-typedef enum { ORDINARY, WIDE, ZEROS, DENORMAL, HUGE_VALUES, SPECIAL, VALUE_KINDS } value_kind;
-static const char *const kind_names[VALUE_KINDS] = {"ordinary", "wide", "zeros", "denormal", "huge", "special"};
+typedef enum { ORDINARY, WIDE, FAINT, ZEROS, DENORMAL, HUGE_VALUES, SPECIAL, VALUE_KINDS } value_kind;
+static const char *const kind_names[VALUE_KINDS] = {"ordinary", "wide", "faint", "zeros", "denormal", "huge", "special"};
 
 static float random_float(value_kind kind) {
     uint64_t word = random_word();
@@ -32,6 +32,8 @@ static float random_float(value_kind kind) {
     uint32_t choice = (uint32_t)(word >> 32);
     switch (kind) {
         case WIDE: return unit * shoal_float_from_bits((127 - 40 + choice % 81) << 23);
+        // Around 2^-56, below which factors of bfloat16 products are zero.
+        case FAINT: return unit * shoal_float_from_bits((127 - 62 + choice % 13) << 23);
         case ZEROS: return choice % 3 == 0 ? 0.0f : choice % 3 == 1 ? -0.0f : unit;
         case DENORMAL: return shoal_float_from_bits(choice & 0x80ffffffu);
         case HUGE_VALUES: return unit * 0x1.fffffep127f;

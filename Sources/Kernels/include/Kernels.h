@@ -6,6 +6,10 @@
 //     accumulator, blocks in ascending order.
 //   - float32 sums: SIXTEEN INTERLEAVED PARTIAL SUMS (element k goes to partial k mod 16, by fused multiply-add, in
 //     ascending order), then one reduction tree: p[j] += p[j + 8], then 4, 2, 1.
+//   - bfloat16 products: the same with pairs. Sixteen partial sums, and columns 2 j and 2 j + 1 of every thirty-two go to
+//     partial j, first the odd one and then the even one, by fused multiply-add; then the same tree. That is what
+//     AVX-512's dot products of bfloat16 do, but for numbers below 2^-126, which they take for zero. There are none:
+//     factors below 2^-56 count as zero, so that every sum is a multiple of 2^-126.
 //   - bias is added last, by one float32 addition.
 //   - `exp` is the polynomial in scalar.c, never libm's.
 // So the result of a row depends neither on the rows beside it nor on the number of threads. One NaN is as good as
@@ -44,6 +48,13 @@ typedef struct {
     size_t rows;
     size_t blocks;
 } shoal_q16_rows;
+
+/// Activation rows in bfloat16, padded with zeros to whole blocks of columns; none is between 0 and ±2^-56.
+typedef struct {
+    const uint16_t *values;  // [rows][blocks * 32]
+    size_t rows;
+    size_t blocks;
+} shoal_bf16_rows;
 
 /// Activation rows in float32.
 typedef struct {
@@ -122,8 +133,9 @@ typedef enum {
     SHOAL_ISA_AVX2 = 1,         // AVX2, FMA
     SHOAL_ISA_AVX512_VNNI = 2,  // AVX-512 F, BW, VL, DQ, VNNI
     SHOAL_ISA_NEON = 3,         // NEON with dot products, of Armv8.2
+    SHOAL_ISA_AVX512_BF16 = 4,  // the same as AVX512_VNNI, and BF16
 } shoal_isa;
-#define SHOAL_ISA_COUNT 4
+#define SHOAL_ISA_COUNT 5
 
 /// One implementation of every kernel. All of them are single-threaded; `thread_pool` splits the row ranges.
 typedef struct {
@@ -140,6 +152,10 @@ typedef struct {
     /// high = round(value / 255), low = value - high * 255.
     void (*quantize_q16)(const float *x, size_t columns, int8_t *high, int8_t *low, uint16_t *scales);
 
+    /// Rounds one row of `columns` floats to bfloat16 (to nearest even; NaN stays NaN), pads it with zeros to whole blocks
+    /// of 32, and makes zero of what is below 2^-56 then.
+    void (*quantize_bf16)(const float *x, size_t columns, uint16_t *out);
+
     /// y[t * y_stride + n] = Σ_k x[t][k] w[n][k] + bias[n] for every row t of x and n in [row_begin, row_end).
     /// Ranges of 64 rows and more are fastest: each call prepares the activations anew, and prefetches no range but its
     /// own.
@@ -154,6 +170,14 @@ typedef struct {
     /// 16-bit activations: the block's integer is 255 * dot(high) + dot(low), exact, rounded once to float.
     void (*matmul_q8_q16)(
         const shoal_q8_matrix *w, const shoal_q16_rows *x, size_t row_begin, size_t row_end, float *y,
+        size_t y_stride);
+    /// bfloat16 activations: sixteen partial sums of pairs. Weights of a magnitude below 2^-56 count as zero; of MXFP4,
+    /// blocks whose scale is below 72, which is 2^-55, and scales above 232 count as 232.
+    void (*matmul_mxfp4_bf16)(
+        const shoal_mxfp4_matrix *w, const shoal_bf16_rows *x, size_t row_begin, size_t row_end, float *y,
+        size_t y_stride);
+    void (*matmul_bf16_bf16)(
+        const shoal_bf16_matrix *w, const shoal_bf16_rows *x, size_t row_begin, size_t row_end, float *y,
         size_t y_stride);
     /// float32 activations: sixteen interleaved partial sums.
     void (*matmul_mxfp4_f32)(
@@ -216,7 +240,7 @@ typedef struct {
 /// The kernels of one instruction set, or NULL where this processor (or this build) lacks it.
 const shoal_kernels *_Nullable shoal_kernels_for(shoal_isa isa);
 
-/// The kernels called `name` (scalar, avx2, avx512, neon), or the fastest for this processor if it is NULL or empty.
+/// The kernels called `name` (scalar, avx2, avx512, avx512bf16, neon), or the fastest for this processor if it is NULL or empty.
 /// NULL for a name that is unknown, or unsupported here.
 const shoal_kernels *_Nullable shoal_kernels_named(const char *_Nullable name);
 
