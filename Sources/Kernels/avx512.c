@@ -12,6 +12,7 @@
 #define Q8_OFFSET 128
 #define BF16_ROWS 4
 #define BF16_TOKENS 4
+#define BF16_DIRECT_GROUPS 1
 #define F32_ROWS 4
 #define F32_TOKENS 4
 #define ATTENTION_SCORES 16

@@ -5,15 +5,19 @@
 // registers; many share a tile of them, decoded into a panel in the second-level cache.
 //
 // The including file chooses BF16_ROWS and BF16_TOKENS, whose product of accumulators fits its registers (BF16_ROWS
-// divides 16), and defines `e2m1_doubled`; or, where it defines OWN_BF16_PAIRS, `add_pairs` and `mxfp4_pairs`.
+// divides 16), and BF16_DIRECT_GROUPS: at most so many groups of tokens decode the weights each anew. It defines
+// `e2m1_doubled`; or, where it defines OWN_BF16_PAIRS, `add_pairs`, `prepared_scales` and `mxfp4_pairs`.
 #ifndef SHOAL_MATMUL_BF16_H
 #define SHOAL_MATMUL_BF16_H
 
 #include "vectors.h"
 
 #define PAIR_COLUMNS SHOAL_BLOCK  // in a vector of pairs
-#define PANEL_STEPS 96            // vectors of one row that are decoded at once
+#define ROW_STEPS 128             // so many vectors of a row at most are gone through at once,
+#define PANEL_STEPS 48            // or so many where they are decoded into a panel
 #define PANEL_TOKENS 64           // tokens that share what was decoded
+
+typedef uint8_t u8x16 __attribute__((ext_vector_type(16)));
 
 /// Each weight below 2^-56 counts as zero, as do activations: see SHOAL_BF16_LEAST.
 INLINE u32x16 without_least(u32x16 pairs) {
@@ -44,7 +48,6 @@ INLINE u32x16 prepared_scales(u32x16 scales) {
 
 /// The weights of the block whose codes are at `codes`.
 INLINE u32x16 mxfp4_pairs(const uint8_t *codes, uint32_t scale) {
-    typedef uint8_t u8x16 __attribute__((ext_vector_type(16)));
     u8x16 bytes;
     memcpy(&bytes, codes, sizeof bytes);
     u32x16 even = __builtin_convertvector(bytes, u32x16);
@@ -60,11 +63,11 @@ typedef enum { IN_MXFP4, IN_BF16, IN_PANEL } weight_form;
 /// not stored.
 typedef struct {
     const uint8_t *rows[SHOAL_TILE_ROWS];
-    uint32_t (*scales)[PANEL_STEPS];  // [16 rows], as `prepared_scales` has them; of MXFP4 alone
+    uint32_t (*scales)[ROW_STEPS];  // [16 rows], as `prepared_scales` has them; of MXFP4 alone
     size_t steps;                     // vectors
     size_t last_columns;              // in the last vector
     const uint8_t *ahead;             // bytes that will be needed later, to be asked for meanwhile:
-    size_t ahead_lines;               // so many cache lines with each vector of BF16_ROWS rows
+    size_t ahead_bytes;               // so many with each vector of BF16_ROWS rows
 } tile_weights;
 
 INLINE size_t step_bytes(weight_form form) { return form == IN_MXFP4 ? SHOAL_BLOCK / 2 : sizeof(u32x16); }
@@ -102,10 +105,11 @@ INLINE void bf16_products(
     for (int t = 0; t < tokens; t++)
 #pragma clang loop unroll(full)
         for (size_t r = 0; r < BF16_ROWS; r++) p[t][r] = sums[t][row + r];
-    uintptr_t ahead = (uintptr_t)w->ahead + row / BF16_ROWS * w->steps * w->ahead_lines * 64;
+    uintptr_t ahead = (uintptr_t)w->ahead + row / BF16_ROWS * w->steps * w->ahead_bytes;
     size_t whole = w->steps - (form == IN_BF16 && w->last_columns < PAIR_COLUMNS);
     for (size_t step = 0; step < whole; step++) {
-        for (size_t line = 0; line < w->ahead_lines; line++, ahead += 64) __builtin_prefetch((const void *)ahead);
+        for (size_t line = 0; line < w->ahead_bytes; line += 64) __builtin_prefetch((const void *)(ahead + line));
+        ahead += w->ahead_bytes;
         bf16_step(form, tokens, w, row, x, x_stride, step, PAIR_COLUMNS, p);
     }
     if (whole < w->steps) bf16_step(form, tokens, w, row, x, x_stride, whole, w->last_columns, p);
@@ -130,9 +134,19 @@ INLINE void bf16_tile_products(
 #endif
 #if BF16_TOKENS > 4
             case 5: bf16_products(form, 5, w, row, x, x_stride, sums); break;
-            case 6: bf16_products(form, 6, w, row, x, x_stride, sums); break;
 #endif
         }
+}
+
+/// All sixteen rows for all tokens, group after group.
+INLINE void bf16_groups(
+    weight_form form, size_t tokens, size_t groups, tile_weights *w, const uint16_t *x, size_t x_stride,
+    f32x16 (*sums)[SHOAL_TILE_ROWS]) {
+    for (size_t group = 0; group < groups; group++) {
+        size_t begin = tokens * group / groups, end = tokens * (group + 1) / groups;
+        bf16_tile_products(form, end - begin, w, x + begin * x_stride, x_stride, sums + begin);
+        w->ahead += SHOAL_TILE_ROWS / BF16_ROWS * w->steps * w->ahead_bytes;
+    }
 }
 
 /// Decodes a tile, and leads `w` to what was decoded.
@@ -152,9 +166,24 @@ typedef struct {
     size_t columns;
 } bf16_weights;
 
+/// The last sixteen scales of a row may have been prepared before.
+INLINE void prepare_scales(const uint8_t *scales, size_t count, size_t ahead, uint32_t *prepared) {
+    for (size_t done = 0; done < count; done += LANES) {
+        __builtin_prefetch((const void *)((uintptr_t)scales + done + ahead));
+        size_t at = done + LANES <= count || count < LANES ? done : count - LANES;
+        u8x16 some = 0;
+        if (count < LANES)
+            memcpy(&some, scales, count);
+        else
+            memcpy(&some, scales + at, sizeof some);
+        u32x16 words = prepared_scales(__builtin_convertvector(some, u32x16));
+        memcpy(prepared + at, &words, sizeof words);
+    }
+}
+
 /// Vectors [step, step + count) of rows [n, n + rows), where `scales` has room for theirs.
 INLINE tile_weights tile_at(
-    const bf16_weights *m, size_t n, size_t rows, size_t step, size_t count, uint32_t (*scales)[PANEL_STEPS]) {
+    const bf16_weights *m, size_t n, size_t rows, size_t step, size_t count, uint32_t (*scales)[ROW_STEPS]) {
     weight_form form = m->scales ? IN_MXFP4 : IN_BF16;
     size_t all_steps = (m->columns + PAIR_COLUMNS - 1) / PAIR_COLUMNS;
     size_t row_bytes = m->scales ? m->columns / 2 : m->columns * sizeof(uint16_t);
@@ -163,13 +192,7 @@ INLINE tile_weights tile_at(
     for (size_t r = 0; r < SHOAL_TILE_ROWS; r++) {
         size_t row = n + smaller(r, rows - 1);
         w.rows[r] = m->values + row * row_bytes + step * step_bytes(form);
-        for (size_t i = 0; m->scales && i < count; i += LANES) {
-            typedef uint8_t u8x16 __attribute__((ext_vector_type(16)));
-            u8x16 some = 0;
-            memcpy(&some, m->scales + row * all_steps + step + i, smaller(count - i, LANES));
-            u32x16 prepared = prepared_scales(__builtin_convertvector(some, u32x16));
-            memcpy(&scales[r][i], &prepared, sizeof prepared);
-        }
+        if (m->scales) prepare_scales(m->scales + row * all_steps + step, count, SHOAL_TILE_ROWS * all_steps, scales[r]);
     }
     return w;
 }
@@ -203,29 +226,27 @@ INLINE void bf16_tile(
     weight_form form, const bf16_weights *m, size_t n, size_t rows, int has_next, const uint16_t *x, size_t tokens,
     float *y, size_t y_stride) {
     u32x16 panel[SHOAL_TILE_ROWS][PANEL_STEPS];
-    uint32_t scales[SHOAL_TILE_ROWS][PANEL_STEPS];
+    uint32_t scales[SHOAL_TILE_ROWS][ROW_STEPS];
     f32x16 sums[PANEL_TOKENS][SHOAL_TILE_ROWS];
     size_t all_steps = (m->columns + PAIR_COLUMNS - 1) / PAIR_COLUMNS, stride = all_steps * PAIR_COLUMNS;
-    size_t parts = (all_steps + PANEL_STEPS - 1) / PANEL_STEPS;
     size_t groups = (tokens + BF16_TOKENS - 1) / BF16_TOKENS;
+    int has_panel = groups > BF16_DIRECT_GROUPS;
+    size_t most = has_panel ? PANEL_STEPS : ROW_STEPS, parts = (all_steps + most - 1) / most;
     for (size_t t = 0; t < tokens; t++)
         for (size_t r = 0; r < SHOAL_TILE_ROWS; r++) sums[t][r] = splat(0);
     for (size_t part = 0; part < parts; part++) {
         size_t begin = all_steps * part / parts, count = all_steps * (part + 1) / parts - begin;
         tile_weights w = tile_at(m, n, rows, begin, count, scales);
         // The next tile is asked for in order of address: the hardware does not foresee many streams.
-        w.ahead = w.rows[0] + (has_next ? SHOAL_TILE_ROWS * m->columns * step_bytes(form) / PAIR_COLUMNS : 0);
-        w.ahead_lines = (BF16_ROWS * step_bytes(form) / 64 + groups - 1) / groups;
+        w.ahead = m->values + (n + (has_next ? SHOAL_TILE_ROWS : 0)) * m->columns * step_bytes(form) / PAIR_COLUMNS +
+                  SHOAL_TILE_ROWS * begin * step_bytes(form);
+        w.ahead_bytes = (BF16_ROWS * step_bytes(form) + groups - 1) / groups;
         const uint16_t *columns = x + begin * PAIR_COLUMNS;
-        if (groups == 1) {
-            bf16_tile_products(form, tokens, &w, columns, stride, sums);
-            continue;
-        }
-        fill_panel(form, &w, panel);
-        for (size_t group = 0; group < groups; group++) {
-            size_t t = tokens * group / groups, end = tokens * (group + 1) / groups;
-            bf16_tile_products(IN_PANEL, end - t, &w, columns + t * stride, stride, sums + t);
-            w.ahead += SHOAL_TILE_ROWS / BF16_ROWS * count * w.ahead_lines * 64;
+        if (has_panel) {
+            fill_panel(form, &w, panel);
+            bf16_groups(IN_PANEL, tokens, groups, &w, columns, stride, sums);
+        } else {
+            bf16_groups(form, tokens, groups, &w, columns, stride, sums);
         }
     }
     for (size_t t = 0; t < tokens; t++) {

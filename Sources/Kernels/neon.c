@@ -13,6 +13,7 @@
 #define Q8_OFFSET 0
 #define BF16_ROWS 2
 #define BF16_TOKENS 2
+#define BF16_DIRECT_GROUPS 1
 #define F32_ROWS 2
 #define F32_TOKENS 2
 #define ATTENTION_SCORES 4

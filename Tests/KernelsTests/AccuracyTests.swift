@@ -161,7 +161,7 @@ struct AccuracyTests {
         }
     }
 
-    @Test("of a pair of bfloat16 columns the odd one is added first, and factors below 2^-56 are zero", arguments: Variant.all)
+    @Test("of a pair of bfloat16 columns the odd one is first; factors below 2^-56 are zero", arguments: Variant.all)
     func bfloat16Definition(variant: Variant) {
         func product(_ x: [Float], _ w: [Float]) -> Float {
             let rows = BF16Rows(x, rows: 1, columns: x.count)

@@ -35,7 +35,8 @@ enum Values: CaseIterable, Sendable {
         case .ordinary: return unit
         case .wide: return unit * Float(sign: .plus, exponent: .random(in: -40...40, using: &random), significand: 1)
         // Around 2^-56, below which factors of bfloat16 products are zero.
-        case .faint: return unit * Float(sign: .plus, exponent: .random(in: -62 ... -50, using: &random), significand: 1)
+        case .faint:
+            return unit * Float(sign: .plus, exponent: .random(in: -62 ... -50, using: &random), significand: 1)
         case .zeros: return [0, -0.0, unit].randomElement(using: &random) ?? 0
         case .denormal:
             return Float(bitPattern: UInt32.random(in: 0...0x00ff_ffff, using: &random) | (unit < 0 ? 1 << 31 : 0))

@@ -1,6 +1,6 @@
 // Measures the kernels of every instruction set on one thread, at gpt-oss-20b's shapes, against what the same thread can
-// do at most: the bandwidth with which it reads memory, and the rate of int8 dot products, which int8_peak prints. The
-// weights are larger than the last-level cache and are gone through in turn, as in decoding. Rounds of all variants
+// do at most: the bandwidth with which it reads memory, and the rates of int8 and bfloat16 dot products, which int8_peak
+// and bf16_peak print. The weights are larger than the last-level cache and are gone through in turn, as in decoding. Rounds of all variants
 // follow each other, so that a busy machine is unjust to all alike; the best round of each is printed. Run it with
 // `cluster/bench/kernels [rounds]`.
 #include "Kernels.h"
@@ -30,6 +30,7 @@ static uint8_t *weights, *scales;
 static uint16_t *float_weights;
 static float *results;
 static shoal_q8_rows int8_rows;
+static shoal_bf16_rows bf16_rows;
 static shoal_f32_rows float_rows;
 
 typedef struct {
@@ -59,6 +60,29 @@ static double lm_head_q16(const shoal_kernels *kernels, size_t tokens, double *b
     shoal_q8_matrix w = {weights, (const uint16_t *)(const void *)scales, NULL, rows, BLOCKS};
     kernels->matmul_q8_q16(&w, &x, 0, rows, results, rows);
     *bytes = (double)rows * BLOCKS * 34;
+    return (double)rows * COLUMNS * (double)tokens;
+}
+
+static double gate_up_bf16(const shoal_kernels *kernels, size_t tokens, double *bytes) {
+    enum { ROWS = 5760, COLUMNS = 2880, BLOCKS = COLUMNS / 32, EXPERTS = 8 };
+    bf16_rows.rows = tokens, bf16_rows.blocks = BLOCKS;
+    size_t experts = tokens > 8 ? 1 : EXPERTS;
+    for (size_t e = 0; e < experts; e++) {
+        shoal_mxfp4_matrix w = {
+            weights + e * ROWS * BLOCKS * 16, scales + e * ROWS * BLOCKS, NULL, ROWS, COLUMNS};
+        kernels->matmul_mxfp4_bf16(&w, &bf16_rows, 0, ROWS, results, ROWS);
+    }
+    *bytes = (double)experts * ROWS * BLOCKS * 17;
+    return (double)experts * ROWS * COLUMNS * (double)tokens;
+}
+
+static double lm_head_bf16(const shoal_kernels *kernels, size_t tokens, double *bytes) {
+    enum { ROWS = 100544, COLUMNS = 2880 };  // half of them
+    bf16_rows.rows = tokens, bf16_rows.blocks = COLUMNS / 32;
+    size_t rows = tokens > 8 ? 16384 : ROWS;
+    shoal_bf16_matrix w = {(const uint16_t *)(const void *)weights, NULL, rows, COLUMNS};
+    kernels->matmul_bf16_bf16(&w, &bf16_rows, 0, rows, results, rows);
+    *bytes = (double)rows * COLUMNS * 2;
     return (double)rows * COLUMNS * (double)tokens;
 }
 
@@ -128,10 +152,10 @@ static double read_bandwidth(void) {
 }
 
 int main(int argc, char **argv) {
-    double peak = argc > 1 ? 1000 * atof(argv[1]) : 0;
-    int rounds = argc > 2 ? atoi(argv[2]) : 5;
-    if (peak <= 0 || rounds < 1) {
-        fprintf(stderr, "usage: kernels INT8_TOPS [ROUNDS]\n");
+    double int8_peak = argc > 1 ? 1000 * atof(argv[1]) : 0, bf16_peak = argc > 2 ? 1000 * atof(argv[2]) : 0;
+    int rounds = argc > 3 ? atoi(argv[3]) : 5;
+    if (int8_peak <= 0 || bf16_peak <= 0 || rounds < 1) {
+        fprintf(stderr, "usage: kernels INT8_TOPS BF16_TOPS [ROUNDS]\n");
         return 2;
     }
     weights = allocate(WEIGHT_BYTES);
@@ -154,6 +178,9 @@ int main(int argc, char **argv) {
         shoal_kernels_for(SHOAL_ISA_SCALAR)
             ->quantize_q8(
                 floats + t * MAX_COLUMNS, MAX_COLUMNS, values + t * MAX_COLUMNS, int8_scales + t * MAX_COLUMNS / 32);
+    uint16_t *halves = allocate((size_t)MAX_TOKENS * MAX_COLUMNS * 2);
+    shoal_kernels_for(SHOAL_ISA_SCALAR)->quantize_bf16(floats, (size_t)MAX_TOKENS * MAX_COLUMNS, halves);
+    bf16_rows.values = halves;
     int8_rows.values = values, int8_rows.scales = int8_scales, float_rows.values = floats;
 
     const benchmark benchmarks[] = {
@@ -163,23 +190,32 @@ int main(int argc, char **argv) {
         {"MXFP4 x int8  5760 x 2880, T=32", gate_up_q8, 32},   {"MXFP4 x int8  5760 x 2880, T=64", gate_up_q8, 64},
         {"MXFP4 x int8  5760 x 2880, T=128", gate_up_q8, 128}, {"int8 x int16  201088 x 2880, T=1", lm_head_q16, 1},
         {"int8 x int16  201088 x 2880, T=8", lm_head_q16, 8},  {"int8 x int16  16384 x 2880, T=128", lm_head_q16, 128},
+        {"MXFP4 x bf16  5760 x 2880, T=1", gate_up_bf16, 1},   {"MXFP4 x bf16  5760 x 2880, T=2", gate_up_bf16, 2},
+        {"MXFP4 x bf16  5760 x 2880, T=4", gate_up_bf16, 4},   {"MXFP4 x bf16  5760 x 2880, T=8", gate_up_bf16, 8},
+        {"MXFP4 x bf16  5760 x 2880, T=16", gate_up_bf16, 16}, {"MXFP4 x bf16  5760 x 2880, T=32", gate_up_bf16, 32},
+        {"MXFP4 x bf16  5760 x 2880, T=64", gate_up_bf16, 64}, {"MXFP4 x bf16  5760 x 2880, T=128", gate_up_bf16, 128},
+        {"bf16 x bf16  100544 x 2880, T=1", lm_head_bf16, 1},  {"bf16 x bf16  100544 x 2880, T=8", lm_head_bf16, 8},
+        {"bf16 x bf16  16384 x 2880, T=128", lm_head_bf16, 128},
         {"MXFP4 x f32  5760 x 2880, T=1", gate_up_f32, 1},     {"MXFP4 x f32  5760 x 2880, T=16", gate_up_f32, 16},
         {"bf16 x f32  5120 x 2880, T=1", attention_f32, 1},    {"bf16 x f32  5120 x 2880, T=16", attention_f32, 16},
         {"attention, 128 keys, bf16", attend_bf16, 128},       {"attention, 4096 keys, bf16", attend_bf16, 4096},
         {"attention, 128 keys, int8", attend_q8, 128},         {"attention, 4096 keys, int8", attend_q8, 4096},
         {"q8_pack  5120 x 2880 (best variant)", pack, 1},
     };
-    printf("%-38s %-8s %10s %10s %9s %9s\n", "", "variant", "GB/s", "GOP/s", "of read", "of int8");
-    printf("%-38s %-8s %10s %10.0f\n", "int8 dot products", "", "", peak);
+    printf("%-38s %-10s %10s %10s %9s %9s\n", "", "variant", "GB/s", "GOP/s", "of read", "of peak");
+    printf("%-38s %-10s %10s %10.0f\n", "int8 dot products", "", "", int8_peak);
+    printf("%-38s %-10s %10s %10.0f\n", "bf16 dot products", "", "", bf16_peak);
     for (size_t i = 0; i < sizeof benchmarks / sizeof *benchmarks; i++) {
         double fastest[SHOAL_ISA_COUNT] = {0}, operations[SHOAL_ISA_COUNT] = {0}, reading = 0;
+        int is_bf16 = benchmarks[i].run == gate_up_bf16 || benchmarks[i].run == lm_head_bf16;
+        int is_pack = benchmarks[i].run == pack;
         for (int round = 0; round < rounds; round++) {
             double bandwidth = read_bandwidth();
             if (bandwidth > reading) reading = bandwidth;
-            int first = benchmarks[i].run == pack ? (int)shoal_kernels_named(NULL)->isa : 1;
-            for (int isa = first; isa < SHOAL_ISA_COUNT; isa++) {
+            for (int isa = is_pack ? (int)shoal_kernels_named(NULL)->isa : 1; isa < SHOAL_ISA_COUNT; isa++) {
                 const shoal_kernels *kernels = shoal_kernels_for((shoal_isa)isa);
-                if (!kernels) continue;
+                // That variant's other kernels are plain AVX-512's.
+                if (!kernels || (isa == SHOAL_ISA_AVX512_BF16 && !is_bf16 && !is_pack)) continue;
                 double bytes, start = now(), work = benchmarks[i].run(kernels, benchmarks[i].tokens, &bytes);
                 double seconds = now() - start;
                 if (bytes / seconds / 1e9 > fastest[isa]) {
@@ -191,10 +227,10 @@ int main(int argc, char **argv) {
         for (int isa = 1; isa < SHOAL_ISA_COUNT; isa++)
             if (fastest[isa] > 0)
                 printf(
-                    "%-38s %-8s %10.1f %10.0f %8.0f%% %8.0f%%\n", benchmarks[i].name,
+                    "%-38s %-10s %10.1f %10.0f %8.0f%% %8.0f%%\n", benchmarks[i].name,
                     shoal_kernels_for((shoal_isa)isa)->name, fastest[isa], operations[isa],
-                    100 * fastest[isa] / reading, 100 * operations[isa] / peak);
-        if (i == 0) printf("%-38s %-8s %10.1f\n", "reading memory", "", reading);
+                    100 * fastest[isa] / reading, 100 * operations[isa] / (is_bf16 ? bf16_peak : int8_peak));
+        if (i == 0) printf("%-38s %-10s %10.1f\n", "reading memory", "", reading);
     }
     return 0;
 }

@@ -11,6 +11,7 @@ static _Alignas(64) uint8_t weights[ROWS * COLUMNS];
 static _Alignas(64) uint16_t scales[ROWS * BLOCKS];
 static _Alignas(64) int8_t values[MOST_TOKENS * COLUMNS];
 static _Alignas(64) uint16_t row_scales[MOST_TOKENS * BLOCKS];
+static _Alignas(64) uint16_t dense[ROWS * COLUMNS], halves[MOST_TOKENS * COLUMNS];
 static _Alignas(64) float results[MOST_TOKENS * ROWS];
 static _Alignas(64) char pool[KEYS / PAGE * 2 * PAGE * DIM * 2];
 static float queries[GROUP * DIM], scores[GROUP * KEYS], denominators[GROUP];
@@ -19,11 +20,15 @@ static uint32_t pages[KEYS / PAGE];
 
 __attribute__((noinline)) void measured(const shoal_kernels *kernels, const char *work, size_t tokens) {
     shoal_mxfp4_matrix mxfp4 = {weights, (const uint8_t *)scales, NULL, ROWS, COLUMNS};
+    shoal_bf16_matrix bf16 = {dense, NULL, ROWS, COLUMNS};
     shoal_q8_matrix q8 = {weights, scales, NULL, ROWS, BLOCKS};
     shoal_q8_rows rows = {values, row_scales, tokens, BLOCKS};
     shoal_q16_rows wide_rows = {values, values, row_scales, tokens, BLOCKS};
+    shoal_bf16_rows bf16_rows = {halves, tokens, BLOCKS};
     shoal_kv_pages kv = {pool, pages, sizeof pool / (KEYS / PAGE), 0, PAGE * DIM * 2, PAGE, DIM, SHOAL_KV_BF16};
     if (strcmp(work, "mxfp4") == 0) kernels->matmul_mxfp4_q8(&mxfp4, &rows, 0, ROWS, results, ROWS);
+    if (strcmp(work, "mxfp4_bf16") == 0) kernels->matmul_mxfp4_bf16(&mxfp4, &bf16_rows, 0, ROWS, results, ROWS);
+    if (strcmp(work, "bf16") == 0) kernels->matmul_bf16_bf16(&bf16, &bf16_rows, 0, ROWS, results, ROWS);
     if (strcmp(work, "q8") == 0) kernels->matmul_q8_q8(&q8, &rows, 0, ROWS, results, ROWS);
     if (strcmp(work, "q16") == 0) kernels->matmul_q8_q16(&q8, &wide_rows, 0, ROWS, results, ROWS);
     if (strcmp(work, "attention") == 0)
@@ -36,7 +41,7 @@ int main(int argc, char **argv) {
     const shoal_kernels *kernels = shoal_kernels_selected();
     size_t tokens = argc == 3 ? (size_t)atoi(argv[2]) : 0;
     if (!kernels || tokens < 1 || tokens > MOST_TOKENS) {
-        fprintf(stderr, "usage: kernel_work mxfp4|q8|q16|attention TOKENS, with a SHOAL_ISA of this processor\n");
+        fprintf(stderr, "usage: kernel_work mxfp4|mxfp4_bf16|bf16|q8|q16|attention TOKENS, with a SHOAL_ISA of this processor\n");
         return 2;
     }
     for (uint32_t i = 0; i < KEYS / PAGE; i++) pages[i] = i;
