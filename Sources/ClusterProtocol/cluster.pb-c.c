@@ -1422,17 +1422,19 @@ const ProtobufCMessageDescriptor shoal__data_message__descriptor =
   (ProtobufCMessageInit) shoal__data_message__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCEnumValue shoal__precision__enum_values_by_number[3] =
+static const ProtobufCEnumValue shoal__precision__enum_values_by_number[4] =
 {
   { "PRECISION_UNSPECIFIED", "SHOAL__PRECISION__PRECISION_UNSPECIFIED", 0 },
   { "PRECISION_INT8", "SHOAL__PRECISION__PRECISION_INT8", 1 },
   { "PRECISION_EXACT", "SHOAL__PRECISION__PRECISION_EXACT", 2 },
+  { "PRECISION_BF16", "SHOAL__PRECISION__PRECISION_BF16", 3 },
 };
 static const ProtobufCIntRange shoal__precision__value_ranges[] = {
-{0, 0},{0, 3}
+{0, 0},{0, 4}
 };
-static const ProtobufCEnumValueIndex shoal__precision__enum_values_by_name[3] =
+static const ProtobufCEnumValueIndex shoal__precision__enum_values_by_name[4] =
 {
+  { "PRECISION_BF16", 3 },
   { "PRECISION_EXACT", 2 },
   { "PRECISION_INT8", 1 },
   { "PRECISION_UNSPECIFIED", 0 },
@@ -1444,9 +1446,9 @@ const ProtobufCEnumDescriptor shoal__precision__descriptor =
   "Precision",
   "Shoal__Precision",
   "shoal",
-  3,
+  4,
   shoal__precision__enum_values_by_number,
-  3,
+  4,
   shoal__precision__enum_values_by_name,
   1,
   shoal__precision__value_ranges,

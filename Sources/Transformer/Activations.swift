@@ -7,6 +7,19 @@ enum RowForm {
     case int8
     /// 16-bit blocks: what the attention's matrices take when held in int8.
     case int16
+    /// bfloat16: what every large matrix takes in bf16 precision.
+    case bf16
+}
+
+extension Precision {
+    /// The form in which experts take their input.
+    var expertForm: RowForm {
+        switch self {
+        case .int8: .int8
+        case .bf16: .bf16
+        case .exact: .float32
+        }
+    }
 }
 
 /// Input rows of a multiplication.
@@ -14,6 +27,7 @@ enum InputRows {
     case float32(shoal_f32_rows)
     case int8(shoal_q8_rows)
     case int16(shoal_q16_rows)
+    case bf16(shoal_bf16_rows)
 }
 
 /// Rows of activations: float32 always, and beside them the form that the matrices they feed want.
@@ -24,6 +38,7 @@ final class Activations {
     private let high = Scratch<Int8>()
     private let low = Scratch<Int8>()
     private let scales = Scratch<UInt16>()
+    private let halves = Scratch<UInt16>()
 
     init(columns: Int) {
         self.columns = columns
@@ -40,14 +55,23 @@ final class Activations {
         high.reserve(rows * paddedColumns)
         low.reserve(rows * paddedColumns)
         scales.reserve(rows * blocks)
+        halves.reserve(rows * paddedColumns)
     }
 
     /// One row in float32.
     func row(_ index: Int) -> UnsafeMutablePointer<Float> { floats.base + index * columns }
-    /// One row's int8 blocks.
-    func int8Row(_ index: Int) -> UnsafeMutablePointer<Int8> { high.base + index * paddedColumns }
+    private func int8Row(_ index: Int) -> UnsafeMutablePointer<Int8> { high.base + index * paddedColumns }
+    private func bf16Row(_ index: Int) -> UnsafeMutablePointer<UInt16> { halves.base + index * paddedColumns }
     /// One row's scales.
     func scalesRow(_ index: Int) -> UnsafeMutablePointer<UInt16> { scales.base + index * blocks }
+    /// One row's values as they travel to the experts; its scales, where the precision has some, beside them.
+    func expertRow(_ index: Int, _ precision: Precision) -> UnsafeMutableRawPointer {
+        switch precision {
+        case .int8: UnsafeMutableRawPointer(int8Row(index))
+        case .bf16: UnsafeMutableRawPointer(bf16Row(index))
+        case .exact: UnsafeMutableRawPointer(row(index))
+        }
+    }
     /// All floats, row after row.
     var values: UnsafeBufferPointer<Float> { UnsafeBufferPointer(start: floats.base, count: rows * columns) }
 
@@ -59,6 +83,7 @@ final class Activations {
         case .int16:
             kernels.pointee.quantize_q16(
                 row(index), columns, int8Row(index), low.base + index * paddedColumns, scalesRow(index))
+        case .bf16: kernels.pointee.quantize_bf16(row(index), columns, bf16Row(index))
         }
     }
 
@@ -76,6 +101,8 @@ final class Activations {
                 shoal_q16_rows(
                     high: int8Row(first), low: low.base + first * paddedColumns, scales: scalesRow(first),
                     rows: range.count, blocks: blocks))
+        case .bf16:
+            return .bf16(shoal_bf16_rows(values: bf16Row(first), rows: range.count, blocks: blocks))
         }
     }
 }

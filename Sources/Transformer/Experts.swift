@@ -2,6 +2,8 @@
 public enum Precision: String, Sendable, CaseIterable {
     /// Activations quantised to int8 in blocks of 32 for every large matrix; expert outputs rounded to bfloat16.
     case int8
+    /// bfloat16 activations against the exact weights, for every large matrix; expert outputs rounded to bfloat16.
+    case bf16
     /// float32 activations against the exact weights.
     case exact
 }
@@ -21,12 +23,18 @@ public struct ExpertRowFormat: Sendable, Equatable {
 
     /// Blocks of 32 columns in a row, the last one padded.
     public var blocks: Int { (hiddenSize + 31) / 32 }
-    /// Bytes of one row's values: int8 blocks, or float32.
-    public var valueBytes: Int { precision == .int8 ? blocks * 32 : hiddenSize * 4 }
+    /// Bytes of one row's values: blocks of int8 or of bfloat16, or float32.
+    public var valueBytes: Int {
+        switch precision {
+        case .int8: blocks * 32
+        case .bf16: blocks * 32 * 2
+        case .exact: hiddenSize * 4
+        }
+    }
     /// Bytes of one row's scales: a bfloat16 a block, or nothing.
     public var scaleBytes: Int { precision == .int8 ? blocks * 2 : 0 }
     /// Bytes of one expert's output for one row: bfloat16, or float32.
-    public var outputBytes: Int { precision == .int8 ? hiddenSize * 2 : hiddenSize * 4 }
+    public var outputBytes: Int { precision == .exact ? hiddenSize * 4 : hiddenSize * 2 }
 }
 
 /// One expert to be applied to one row.

@@ -120,7 +120,7 @@ extension Transformer {
     /// Chooses the experts of RMSNorm(hidden), and sends the rows on their way to them.
     private func dispatch(_ batch: MicroBatch, _ layer: Layer, _ experts: any ExpertExecutor) throws {
         let (index, topK, rows) = (layer.attention.layer, config.expertsPerToken, batch.rows.count)
-        normalize(batch.hidden, layer.postAttentionNorm, into: batch.normed, precision == .int8 ? .int8 : .float32)
+        normalize(batch.hidden, layer.postAttentionNorm, into: batch.normed, precision.expertForm)
         observe(.expertInput, layer: index, batch.normed.values, rows: rows)
 
         layer.router.linear.apply(to: batch.normed, into: batch.routerLogits.base, kernels, pool)
@@ -136,8 +136,7 @@ extension Transformer {
         try experts.start(
             ExpertBatch(
                 layer: index, rowCount: rows,
-                values: precision == .int8
-                    ? UnsafeRawPointer(batch.normed.int8Row(0)) : UnsafeRawPointer(batch.normed.row(0)),
+                values: batch.normed.expertRow(0, precision),
                 scales: batch.normed.scalesRow(0),
                 assignments: UnsafeBufferPointer(start: batch.assignments.base, count: rows * topK),
                 outputs: batch.expertOutputs.base))
@@ -157,7 +156,7 @@ extension Transformer {
             let weights = batch.routingWeights.base + row * topK
             let outputs = UnsafeRawPointer(batch.expertOutputs.base) + row * topK * format.outputBytes
             switch precision {
-            case .int8:
+            case .int8, .bf16:
                 kernels.pointee.combine_bf16(
                     hidden, outputs.assumingMemoryBound(to: UInt16.self), weights, topK, config.hiddenSize, hidden)
             case .exact:

@@ -16,24 +16,21 @@ struct Linear {
     /// The form in which it takes its input.
     let form: RowForm
 
-    /// Weights of shape [outputs, inputs] in bfloat16, read in place or quantised now; `activations` is the form they
-    /// take their input in when quantised.
-    init(
-        _ tensors: [(weight: Tensor, bias: Tensor?)], weights: DenseWeights, activations: RowForm = .int16,
-        pool: ThreadPool
-    ) {
+    /// Weights of shape [outputs, inputs] in bfloat16: quantised now where they take int8 or int16 rows, otherwise read
+    /// in place.
+    init(_ tensors: [(weight: Tensor, bias: Tensor?)], form: RowForm, pool: ThreadPool) {
         var (parts, firstColumn) = ([Part](), 0)
         for (weight, bias) in tensors {
             let source = shoal_bf16_matrix(
                 values: weight.bf16Pointer, bias: bias?.bf16Pointer, rows: weight.shape[0], columns: weight.shape[1])
-            let matrix = weights == .int8 ? Matrix.quantizing(source, pool) : .bf16(source)
+            let matrix = form == .int8 || form == .int16 ? Matrix.quantizing(source, pool) : .bf16(source)
             parts.append(Part(matrix: matrix, firstColumn: firstColumn))
             firstColumn += matrix.rows
         }
         self.parts = parts
         inputs = tensors[0].weight.shape[1]
         outputs = firstColumn
-        form = weights == .int8 ? activations : .float32
+        self.form = form
     }
 
     /// Applies it to every row of `x`. `y`: [x.rows, outputs].

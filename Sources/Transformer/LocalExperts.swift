@@ -7,7 +7,7 @@ public final class LocalExperts: ExpertExecutor {
     /// What rows and outputs look like.
     public let format: ExpertRowFormat
 
-    private var form: RowForm { format.precision == .int8 ? .int8 : .float32 }
+    private var form: RowForm { format.precision.expertForm }
     private let config: ModelConfig
     private let matrices: ExpertMatrices
     private let kernels: Kernels
@@ -114,15 +114,10 @@ public final class LocalExperts: ExpertExecutor {
 
     private func copyRow(of assignment: ExpertAssignment, to index: Int, _ batch: ExpertBatch) {
         let row = Int(assignment.row)
-        let values = batch.values + row * format.valueBytes
-        switch format.precision {
-        case .int8:
-            UnsafeMutableRawPointer(inputs.int8Row(index)).copyMemory(from: values, byteCount: format.valueBytes)
-            UnsafeMutableRawPointer(inputs.scalesRow(index))
-                .copyMemory(from: batch.scales + row * format.scaleBytes, byteCount: format.scaleBytes)
-        case .exact:
-            UnsafeMutableRawPointer(inputs.row(index)).copyMemory(from: values, byteCount: format.valueBytes)
-        }
+        inputs.expertRow(index, format.precision)
+            .copyMemory(from: batch.values + row * format.valueBytes, byteCount: format.valueBytes)
+        UnsafeMutableRawPointer(inputs.scalesRow(index))
+            .copyMemory(from: batch.scales + row * format.scaleBytes, byteCount: format.scaleBytes)
     }
 
     /// Multiplies each group's rows with its expert's matrix and calls `finished` for each row and band of outputs.
@@ -146,7 +141,7 @@ public final class LocalExperts: ExpertExecutor {
         let source = down.base + index * config.hiddenSize + band.lowerBound
         let target = batch.outputs + slot * format.outputBytes
         switch format.precision {
-        case .int8:
+        case .int8, .bf16:
             kernels.pointee.f32_to_bf16(
                 source, band.count, target.assumingMemoryBound(to: UInt16.self) + band.lowerBound)
         case .exact:

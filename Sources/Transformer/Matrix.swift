@@ -33,7 +33,7 @@ enum Matrix {
     }
 
     /// y[t * stride + n] for all rows t of x and the matrix's rows n in `band`. `x` is in a form the matrix takes:
-    /// float32, or int8 where it is MXFP4, or int8 or int16 where it is int8.
+    /// float32 or bf16 where it is bf16 or MXFP4, or int8 where it is MXFP4, or int8 or int16 where it is int8.
     func multiply(
         _ x: InputRows, band: Range<Int>, into y: UnsafeMutablePointer<Float>, stride: Int, _ kernels: Kernels
     ) {
@@ -43,6 +43,10 @@ enum Matrix {
             kernels.pointee.matmul_bf16_f32(&matrix, &rows, begin, end, y, stride)
         case (.mxfp4(var matrix), .float32(var rows)):
             kernels.pointee.matmul_mxfp4_f32(&matrix, &rows, begin, end, y, stride)
+        case (.bf16(var matrix), .bf16(var rows)):
+            kernels.pointee.matmul_bf16_bf16(&matrix, &rows, begin, end, y, stride)
+        case (.mxfp4(var matrix), .bf16(var rows)):
+            kernels.pointee.matmul_mxfp4_bf16(&matrix, &rows, begin, end, y, stride)
         case (.mxfp4(var matrix), .int8(var rows)):
             kernels.pointee.matmul_mxfp4_q8(&matrix, &rows, begin, end, y, stride)
         case (.int8(var matrix, _, _), .int8(var rows)):

@@ -57,7 +57,13 @@ public final class Transformer {
         let config = checkpoint.config
         try KVLayout.check(config)
         let pool = try ThreadPool(threads: threads)
-        let dense = precision == .exact ? .bf16 : denseWeights
+        // Nothing follows the output head in which an error could grow, so that int8 activations are good enough.
+        let (attentionForm, headForm): (RowForm, RowForm) =
+            switch (precision, denseWeights) {
+            case (.int8, .int8): (.int16, .int8)
+            case (.bf16, _): (.bf16, .bf16)
+            case (.int8, .bf16), (.exact, _): (.float32, .float32)
+            }
         self.checkpoint = checkpoint
         self.config = config
         self.precision = precision
@@ -68,8 +74,7 @@ public final class Transformer {
         selected = Activations(columns: config.hiddenSize)
         embedding = checkpoint.embedding.bf16Pointer
         finalNorm = checkpoint.finalNorm.bf16Pointer
-        // Nothing follows it in which an error could grow, so that int8 activations are good enough.
-        outputHead = Linear([(checkpoint.outputHead, nil)], weights: dense, activations: .int8, pool: pool)
+        outputHead = Linear([(checkpoint.outputHead, nil)], form: headForm, pool: pool)
         var layersOfKind: [ModelConfig.LayerType: Int] = [:]
         layers = checkpoint.layers.enumerated().map { index, tensors in
             let kind = config.layerTypes[index]
@@ -83,13 +88,13 @@ public final class Transformer {
                         [
                             (tensors.queryWeight, tensors.queryBias), (tensors.keyWeight, tensors.keyBias),
                             (tensors.valueWeight, tensors.valueBias),
-                        ], weights: dense, pool: pool),
-                    output: Linear([(tensors.outputWeight, tensors.outputBias)], weights: dense, pool: pool),
+                        ], form: attentionForm, pool: pool),
+                    output: Linear([(tensors.outputWeight, tensors.outputBias)], form: attentionForm, pool: pool),
                     sinks: tensors.sinks.bf16Pointer,
                     window: kind == .slidingAttention ? config.slidingWindow : nil),
                 router: Router(
                     // A small matrix on which every expert choice hangs: never quantised.
-                    linear: Linear([(tensors.routerWeight, tensors.routerBias)], weights: .bf16, pool: pool),
+                    linear: Linear([(tensors.routerWeight, tensors.routerBias)], form: .float32, pool: pool),
                     expertsPerToken: config.expertsPerToken))
         }
         progress?(1)

@@ -6,9 +6,10 @@ import Transformer
     private let start = ContinuousClock.now
     private let model = FakeModel.identity
 
-    private func membership(copies: Int = 1) -> Membership {
+    private func membership(_ precision: Precision = .int8, copies: Int = 1) -> Membership {
         Membership(
-            model: model, precision: .int8, timing: ClusterTiming(), dataEndpoint: "tcp://127.0.0.1:9", copies: copies)
+            model: model, precision: precision, timing: ClusterTiming(), dataEndpoint: "tcp://127.0.0.1:9",
+            copies: copies)
     }
 
     private func join(
@@ -100,6 +101,21 @@ import Transformer
             #expect(refusal.reason.contains(text))
         }
         #expect(membership.members.isEmpty)
+    }
+
+    @Test("a worker that lacks the coordinator's precision is refused", arguments: Precision.allCases)
+    func precisions(precision: Precision) {
+        var membership = membership(precision)
+        let others = Precision.allCases.filter { $0 != precision }
+        guard
+            case .refuse(let refusal) =
+                sent(membership.receive(join(precisions: others), from: WorkerID(), at: start)).first
+        else {
+            Issue.record("not refused")
+            return
+        }
+        #expect(refusal.cause == .precision)
+        #expect(Precision.allCases.allSatisfy { refusal.reason.contains($0.rawValue) })
     }
 
     @Test("a crowd is refused beyond a limit; when one goes, another may come")

@@ -68,6 +68,9 @@ extension TestBatch {
             copy.values = values.map { $0 == 0x80 ? 0 : $0 }
             // bfloat16 between 2^-7 and 2^-6.
             copy.scales = scales.enumerated().map { $0.offset % 2 == 0 ? $0.element & 0x7F : 0x3C }
+        case .bf16:
+            // bfloat16 of a magnitude below 8.
+            copy.values = values.enumerated().map { $0.offset % 2 == 0 ? $0.element : 0x3E | $0.element & 0x82 }
         case .exact:
             copy.values = stride(from: 0, to: values.count, by: 4).flatMap { index in
                 withUnsafeBytes(of: Float(Int8(bitPattern: values[index])) / 32, Array.init)

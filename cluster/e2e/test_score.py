@@ -39,7 +39,7 @@ def test_exact_scores_agree_with_the_reference(each_model):
             assert [p["experts"][layer] for p in positions] == chosen
 
 
-@pytest.mark.parametrize("precision", ["exact", "int8"])
+@pytest.mark.parametrize("precision", ["exact", "bf16", "int8"])
 def test_any_number_of_workers_gives_the_same_bytes(each_model, precision):
     tokens = longest_prompt(each_model)
     alone = score(each_model, tokens, "--precision", precision, "--top", "5")
@@ -47,10 +47,10 @@ def test_any_number_of_workers_gives_the_same_bytes(each_model, precision):
         assert score(each_model, tokens, "--precision", precision, "--top", "5", "--workers", workers) == alone
 
 
-@pytest.mark.parametrize("isa", ["scalar", "avx2"])
+@pytest.mark.parametrize("isa", ["scalar", "avx2", "avx512"])
 def test_any_instruction_set_gives_the_same_bytes(each_model, isa):
     tokens = longest_prompt(each_model)
-    for precision in ("exact", "int8"):
+    for precision in ("exact", "bf16", "int8"):
         native = shoal("score", "--model", each_model, "--tokens", ",".join(map(str, tokens)), "--precision", precision)
         forced = shoal(
             "score", "--model", each_model, "--tokens", ",".join(map(str, tokens)), "--precision", precision,

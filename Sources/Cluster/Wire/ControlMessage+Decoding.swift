@@ -85,6 +85,7 @@ extension Precision {
         switch wire {
         case SHOAL__PRECISION__PRECISION_INT8: self = .int8
         case SHOAL__PRECISION__PRECISION_EXACT: self = .exact
+        case SHOAL__PRECISION__PRECISION_BF16: self = .bf16
         default: return nil
         }
     }
@@ -93,6 +94,7 @@ extension Precision {
         switch self {
         case .int8: SHOAL__PRECISION__PRECISION_INT8
         case .exact: SHOAL__PRECISION__PRECISION_EXACT
+        case .bf16: SHOAL__PRECISION__PRECISION_BF16
         }
     }
 }

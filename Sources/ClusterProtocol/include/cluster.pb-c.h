@@ -52,7 +52,11 @@ typedef enum _Shoal__Precision {
   /*
    * float32 in, float32 out
    */
-  SHOAL__PRECISION__PRECISION_EXACT = 2
+  SHOAL__PRECISION__PRECISION_EXACT = 2,
+  /*
+   * bfloat16 in, padded to whole blocks; bfloat16 out
+   */
+  SHOAL__PRECISION__PRECISION_BF16 = 3
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SHOAL__PRECISION)
 } Shoal__Precision;
 

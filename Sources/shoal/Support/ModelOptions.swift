@@ -17,7 +17,9 @@ struct ModelOptions {
     static let threadsFlag = Flag("threads", "N", "Threads to compute with (default: one for each processor).")
     static let flags = [
         modelFlag,
-        Flag("precision", "P", "int8 (default), or exact: float32 activations against the exact weights."),
+        Flag(
+            "precision", "P",
+            "int8 (default); bf16 or exact: bfloat16 or float32 activations against the exact weights."),
         Flag("weights", "W", "int8 (default) or bf16: how attention and output head are held in int8 precision."),
         Flag(
             "kv-cache", "F", "bf16, int8 or float32: how keys and values are held (default: bf16; float32 with exact)."),
@@ -28,8 +30,8 @@ struct ModelOptions {
         directory = URL(fileURLWithPath: try arguments.required("model"))
         precision = try arguments.choice("precision", default: Precision.int8)
         weights = try arguments.choice("weights", default: DenseWeights.int8)
-        if precision == .exact, arguments.has("weights") {
-            throw UsageError("--weights is for int8 precision; exact takes the weights as they are")
+        if precision != .int8, arguments.has("weights") {
+            throw UsageError("--weights is for int8 precision; \(precision.rawValue) takes the weights as they are")
         }
         kvFormat = arguments.has("kv-cache") ? try arguments.choice("kv-cache", default: KVFormat.bf16) : nil
         threads = try Self.threads(arguments)
