@@ -9,6 +9,7 @@ import Transformer
     @Test("distance of bf16 and int8 keys and values, as KL divergence", arguments: Reference.all)
     func distance(reference: Reference) throws {
         let exact = try Transformer(checkpoint: reference.checkpoint, precision: .exact, threads: 2)
+        let bf16 = try Transformer(checkpoint: reference.checkpoint, precision: .bf16, threads: 2)
         let int8 = try Transformer(checkpoint: reference.checkpoint, precision: .int8, threads: 2)
         func distributions(_ model: Transformer, _ format: KVFormat) throws -> [[Double]] {
             try reference.prompts.flatMap { prompt in
@@ -22,13 +23,16 @@ import Transformer
         let inInt8 = try distributions(exact, .int8)
         let bf16KV = Divergence(from: wanted, to: inBF16)
         let int8KV = Divergence(from: wanted, to: inInt8)
+        let bf16Precision = Divergence(from: wanted, to: try distributions(bf16, .bf16))
+        let int8Precision = Divergence(from: wanted, to: try distributions(int8, .bf16))
         print(
             """
             \(reference), KL divergence of next-token distributions over \(wanted.count) positions, in nats:
               exact precision, from float32 to bf16 keys and values: \(bf16KV)
               exact precision, from float32 to int8 keys and values: \(int8KV)
               exact precision, from bf16 to int8 keys and values:    \(Divergence(from: inBF16, to: inInt8))
-              from all that to int8 precision with bf16: \(Divergence(from: wanted, to: try distributions(int8, .bf16)))
+              from all that to bf16 precision with bf16: \(bf16Precision)
+              from all that to int8 precision with bf16: \(int8Precision)
               from all that to int8 precision with int8: \(Divergence(from: wanted, to: try distributions(int8, .int8)))
             """)
         // A block's values are rounded to a step of 1/127 of its largest, so for the normal distribution the error is
@@ -36,6 +40,8 @@ import Transformer
         // fewer would quadruple it. The median, because at a few positions another expert is chosen, and the mean is
         // theirs.
         #expect(int8KV.median > bf16KV.median && int8KV.median < 20 * bf16KV.median)
+        // Activations in bfloat16 beside keys and values in it: a few roundings more of the same size in each layer.
+        #expect(bf16Precision.median > bf16KV.median && bf16Precision.median < int8Precision.median)
     }
 
     /// Σ p ln(p / q) of natural log-probabilities at many positions.
