@@ -1,4 +1,4 @@
-/// Where a socket is bound or connected: `tcp://HOST:PORT` or `ipc://PATH`, on this machine only.
+/// Where a socket is bound or connected: `tcp://HOST:PORT` or `ipc://PATH`.
 public struct Endpoint: Sendable, Equatable, CustomStringConvertible {
     enum Address: Sendable, Equatable {
         /// Port 0 binds any free port.
@@ -8,26 +8,27 @@ public struct Endpoint: Sendable, Equatable, CustomStringConvertible {
 
     let address: Address
 
-    /// - Throws: ``ClusterError`` when the text is no endpoint, or one beyond this machine: messages carry no keys yet,
-    ///   so whoever reached the port could read prompts and forge answers.
-    public init(_ text: String) throws {
+    /// - Parameter beyondThisMachine: whether to take addresses that others can reach, too. Without keys, whoever reached
+    ///   the port could read prompts and forge answers.
+    /// - Throws: ``ClusterError`` when the text is no endpoint, or one that is not to be taken.
+    public init(_ text: String, beyondThisMachine: Bool = false) throws {
         if text.hasPrefix("ipc://"), text.utf8.count > 6 {
             address = .ipc(path: String(text.dropFirst(6)))
             return
         }
         guard text.hasPrefix("tcp://"), let colon = text.lastIndex(of: ":") else {
-            throw ClusterError("'\(text)' is not an endpoint; expected tcp://127.0.0.1:PORT or ipc://PATH")
+            throw ClusterError("'\(text)' is not an endpoint; expected tcp://HOST:PORT or ipc://PATH")
         }
         let host = text[..<colon].dropFirst(6)
         let port = text[text.index(after: colon)...]
-        guard !host.isEmpty, let number = port == "*" ? 0 : UInt16(port) else {
-            throw ClusterError(
-                "'\(text)' has no valid host and port; expected tcp://127.0.0.1:PORT, PORT within 0...65535")
+        guard Self.isHost(host), let number = port == "*" ? 0 : UInt16(port) else {
+            throw ClusterError("'\(text)' has no valid host and port; expected tcp://HOST:PORT, PORT within 0...65535")
         }
-        guard Self.isLoopback(host) else {
+        guard beyondThisMachine || Self.isLoopback(host) else {
             throw ClusterError(
                 "'\(text)' reaches beyond this machine, and the cluster's messages are neither encrypted nor "
-                    + "authenticated without keys; use tcp://127.0.0.1:PORT or ipc://PATH")
+                    + "authenticated without keys; give `shoal serve` and `shoal worker` --key, which `shoal keygen` "
+                    + "makes, or use tcp://127.0.0.1:PORT or ipc://PATH")
         }
         address = .tcp(host: host == "localhost" ? "127.0.0.1" : String(host), port: number)
     }
@@ -41,6 +42,9 @@ public struct Endpoint: Sendable, Equatable, CustomStringConvertible {
         case .ipc(let path): "ipc://\(path)"
         }
     }
+
+    /// Of TCP; 0 for any.
+    var port: UInt16? { if case .tcp(_, let port) = address { port } else { nil } }
 
     /// Whether the host is an IPv6 address.
     var isIPv6: Bool {
@@ -66,6 +70,14 @@ public struct Endpoint: Sendable, Equatable, CustomStringConvertible {
         default:
             throw ClusterError("the coordinator at \(self) announced \(announced) for data; expected the same kind")
         }
+    }
+
+    /// Whether this may be a name, an address or an interface. A semicolon, say, means more to libzmq.
+    private static func isHost(_ host: Substring) -> Bool {
+        let bare = host.hasPrefix("[") && host.hasSuffix("]") ? host.dropFirst().dropLast() : host
+        let marks: Set<Character> = bare.count < host.count ? [":", ".", "%"] : [".", "-", "_"]
+        return host == "*"
+            || !bare.isEmpty && bare.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber) || marks.contains($0) }
     }
 
     private static func isLoopback(_ host: Substring) -> Bool {

@@ -1,5 +1,9 @@
 /// A worker's routing identity on both of its sockets. Random and new for every session, so that nothing meant for an
 /// earlier one can reach it.
+///
+/// With keys, it belongs to the key that joined with it, and what another key sends under it is dropped. Nobody can take
+/// it before its owner does: it is a secret of the worker and its coordinator, which travels encrypted, and of which only
+/// the beginning is ever shown.
 package struct WorkerID: Hashable, Sendable, CustomStringConvertible, Comparable {
     static let byteCount = 16
 

@@ -12,9 +12,13 @@ enum Serve: Command {
     static let summary = "Serve a model over HTTP, and coordinate workers."
     static let discussion = """
         Answers OpenAI clients at --listen and takes in workers at --bind, at any time. What no worker owns is computed
-        here, so one process alone serves too. Ctrl-C ends it in an orderly way.
+        here, so one process alone serves too. Workers on other machines need --key and --authorized here. Ctrl-C ends it in
+        an orderly way.
         """
-    static let flags =
+    static let flags = commonFlags + KeyFlags.coordinator
+
+    /// Those of `shoal up` too, whose workers are on this machine.
+    static let commonFlags =
         ModelOptions.flags + [
             Flag("listen", "HOST:PORT", "Where HTTP clients connect (default 127.0.0.1:8080; port 0: any)."),
             Flag("bind", "ENDPOINT", "Where workers join (default tcp://127.0.0.1:7070; port *: any)."),
@@ -37,7 +41,7 @@ enum Up: Command {
         The same as `shoal serve`, and --workers processes of `shoal worker` that join it. They read the same pages of the
         checkpoint, so its weights are in memory once. Ctrl-C ends all of them.
         """
-    static let flags = [Flag("workers", "N", "Workers to start (default 2).")] + Serve.flags
+    static let flags = [Flag("workers", "N", "Workers to start (default 2).")] + Serve.commonFlags
 
     static func run(_ arguments: Arguments) async throws {
         try await Serving(arguments).run(workers: arguments.integer("workers", in: 0...64) ?? 2)
@@ -49,6 +53,7 @@ private struct Serving {
     private let model: ModelOptions
     private let listen: ListenAddress
     private let bind: String
+    private let protection: Protection<CoordinatorKeys>
     private let modelName: String
     private let hasLocalExperts: Bool
     private let replicas: Int
@@ -62,6 +67,7 @@ private struct Serving {
         model = try ModelOptions(arguments)
         listen = try ListenAddress(arguments.string("listen") ?? "127.0.0.1:8080")
         bind = arguments.string("bind") ?? "tcp://127.0.0.1:7070"
+        protection = try KeyFlags.coordinator(arguments)
         modelName = arguments.string("served-model-name") ?? model.directory.standardizedFileURL.lastPathComponent
         hasLocalExperts = !arguments.has("no-local-experts")
         replicas = try arguments.integer("replicas", in: 1...64) ?? 2
@@ -75,12 +81,13 @@ private struct Serving {
 
     func run(workers count: Int) async throws {
         EndRequest.watch()
+        FileLimit.raise()
         let checkpoint = try model.openCheckpoint()
         let harmony = try model.openTokenizer()
         let digesting = Progress("reading the checkpoint")
         _ = try checkpoint.digest { digesting.show(Double($0) / Double(max(1, $1))) }
         let coordinator = try Coordinator(
-            checkpoint: checkpoint, precision: model.precision, bind: bind,
+            checkpoint: checkpoint, precision: model.precision, bind: bind, protection: protection,
             localExperts: hasLocalExperts
                 ? LocalExperts(checkpoint: checkpoint, precision: model.precision, threads: model.threads) : nil,
             replicas: replicas, log: log)
@@ -155,7 +162,7 @@ private struct Serving {
           curl http://\(address)/v1/chat/completions -H 'Content-Type: application/json' \\
             -d '{"model": "\(modelName)", "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 64}'
 
-        Another worker:  shoal worker --join \(coordinator.endpoint) --model \(model.directory.path)
+        Another worker:  \(coordinator.workerCommand) --model \(model.directory.path)
         The cluster:     shoal status --url http://\(address)
 
         """
@@ -163,6 +170,12 @@ private struct Serving {
 }
 
 extension Coordinator {
+    /// How a worker joins.
+    fileprivate var workerCommand: String {
+        let join = "shoal worker --join \(endpoint)"
+        return publicKey.map { "\(join) --key FILE --coordinator-key '\($0)'" } ?? join
+    }
+
     /// The status as JSON, for `GET /cluster`.
     fileprivate var statusJSON: JSONValue {
         let encoder = JSONEncoder()

@@ -33,6 +33,9 @@ enum Status: Command {
             (status["ready"]?.bool == true ? "ready" : "not ready")
                 + "; epoch \(text(status["epoch"])), \(text(status["experts"])) experts,"
                 + " \(text(status["unownedExperts"])) with the coordinator")
+        if status["protection"]?.string == "insecure" {
+            try printOutput("INSECURE: messages are neither encrypted nor authenticated; see `shoal keygen --help`")
+        }
         let header = ["WORKER", "STATE", "EXPERTS", "THREADS", "BATCHES", "ROWS", "FAILURES", "MS/BATCH"]
         let fields = ["name", "state", "experts", "threads", "batches", "rows", "failures", "millisecondsPerBatch"]
         let rows = workers.map { worker in fields.map { text(worker[$0]) } }

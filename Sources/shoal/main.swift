@@ -5,6 +5,6 @@ signal(SIGPIPE, SIG_IGN)
 
 let commands: [any Command.Type] = [
     Up.self, Serve.self, WorkerCommand.self, Generate.self, Score.self, Inspect.self, Synthesize.self, Status.self,
-    Bench.self,
+    Bench.self, Keygen.self,
 ]
 exit(await runCommandLine(Array(CommandLine.arguments.dropFirst()), commands: commands))

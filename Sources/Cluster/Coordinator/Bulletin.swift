@@ -37,11 +37,11 @@ final class Bulletin: Sendable {
 
     func isReady(workers: Int) -> Bool { state.withLock { isReady($0, workers: workers) } }
 
-    func status(dropped: [DropCause: Int]) -> ClusterStatus {
+    func status(protection: String, dropped: [DropCause: Int]) -> ClusterStatus {
         state.withLock {
             ClusterStatus(
                 $0.membership, links: $0.links, localExperts: localExperts, isServing: isReady($0, workers: 0),
-                dropped: dropped)
+                protection: protection, dropped: dropped)
         }
     }
 

@@ -53,9 +53,11 @@ extension ClusterExperts {
         guard try socket.receive(incoming) else { return false }
         let id = WorkerID(incoming.bytes)
         do {
-            guard let id, let worker = records.firstIndex(where: { $0.link.id == id }) else {
-                throw WireError(.unknownSender)
-            }
+            guard let id else { throw WireError(.unknownSender) }
+            guard try socket.receiveMore(incoming) else { throw WireError(.wrongFrameCount) }
+            let worker = records.firstIndex { $0.link.id == id }
+            _ = try gate.check(incoming, from: id, owner: worker.flatMap { records[$0].link.key }, on: socket)
+            guard let worker else { throw WireError(.unknownSender) }
             try accept(from: worker)
         } catch let error as WireError {
             counters.count(error.cause, "from \(id?.description ?? "nobody")")
@@ -64,8 +66,8 @@ extension ClusterExperts {
         return true
     }
 
+    /// Takes the message of which the header has been received.
     private func accept(from worker: Int) throws {
-        guard try socket.receiveMore(incoming) else { throw WireError(.wrongFrameCount) }
         switch try DataMessage.decode(incoming.bytes, arena: arena) {
         case .request: throw WireError(.unexpectedMessage)
         case .failure(_, let sequence, let reason):

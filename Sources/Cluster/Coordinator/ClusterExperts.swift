@@ -19,6 +19,7 @@ public final class ClusterExperts: ExpertExecutor, @unchecked Sendable {
     let timing: ClusterTiming
     let socket: ZMQSocket
     private var poller: ZMQPoller
+    var gate: KeyGate
     let arena = WireArena(capacity: 16_384)
     let incoming = ZMQMessage(), outgoing = ZMQMessage()
 
@@ -33,7 +34,7 @@ public final class ClusterExperts: ExpertExecutor, @unchecked Sendable {
 
     package init(
         format: ExpertRowFormat, local: sending (any ExpertExecutor)?, board: PlacementBoard, counters: DropCounters,
-        timing: ClusterTiming, socket: ZMQSocket
+        timing: ClusterTiming, socket: ZMQSocket, admitted: AdmittedKeys? = nil
     ) {
         self.format = format
         self.local = local
@@ -41,6 +42,7 @@ public final class ClusterExperts: ExpertExecutor, @unchecked Sendable {
         self.counters = counters
         self.timing = timing
         self.socket = socket
+        gate = KeyGate(admitted)
         poller = ZMQPoller([socket])
         routes = board.adopt()
         records = routes.links.map(WorkerRecord.init)

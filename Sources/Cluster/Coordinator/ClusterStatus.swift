@@ -6,6 +6,8 @@ public struct ClusterStatus: Sendable, Encodable {
         public let id: String
         /// Host and process.
         public let name: String
+        /// The public key that it joined with; nil without keys, and until it owns experts.
+        public let key: String?
         /// joining, loading, ready, suspect or draining.
         public let state: String
         /// How many experts, over all layers, it holds in the placement in force, replicas included.
@@ -38,6 +40,8 @@ public struct ClusterStatus: Sendable, Encodable {
     public let unownedExperts: Int
     /// Whether the coordinator computes what no worker does.
     public let localExperts: Bool
+    /// How connections are protected: `keys`, `this machine only`, or `insecure`.
+    public let protection: String
     /// By name.
     public let workers: [Worker]
     /// Messages that were not taken, by ``DropCause``.
@@ -47,7 +51,7 @@ public struct ClusterStatus: Sendable, Encodable {
 extension ClusterStatus {
     init(
         _ membership: Membership, links: [WorkerID: WorkerLink], localExperts: Bool, isServing: Bool,
-        dropped: [DropCause: Int]
+        protection: String, dropped: [DropCause: Int]
     ) {
         let placement = membership.placement
         let counts = Dictionary(uniqueKeysWithValues: zip(placement.workers, placement.counts))
@@ -56,11 +60,13 @@ extension ClusterStatus {
         experts = placement.holders.count
         unownedExperts = placement.unowned
         self.localExperts = localExperts
+        self.protection = protection
         workers = membership.members.sorted { ($0.value.join.name, $0.key) < ($1.value.join.name, $1.key) }
             .map { id, member in
                 let traffic = links[id]?.traffic ?? WorkerLink.Traffic()
                 return Worker(
-                    id: id.description, name: member.join.name, state: member.liveness.state.rawValue,
+                    id: id.description, name: member.join.name, key: links[id]?.key?.description,
+                    state: member.liveness.state.rawValue,
                     experts: counts[id] ?? 0, memoryBudget: member.join.memoryBudget, threads: member.join.threads,
                     batches: traffic.batches, rows: traffic.rows, bytesSent: traffic.bytesSent,
                     bytesReceived: traffic.bytesReceived, failures: traffic.failures,

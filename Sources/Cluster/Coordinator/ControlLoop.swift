@@ -1,10 +1,7 @@
-import CZeroMQ
-import Synchronization
-
 /// The coordinator's control thread: owns the control socket, feeds ``Membership`` and performs what it says.
 final class ControlLoop {
     private let socket: ZMQSocket
-    private let monitor: ZMQSocket
+    private let monitor: SocketMonitor
     private var poller: ZMQPoller
     private let board: PlacementBoard
     private let bulletin: Bulletin
@@ -14,16 +11,27 @@ final class ControlLoop {
     private let incoming = ZMQMessage()
     private var membership: Membership
     private var links: [WorkerID: WorkerLink] = [:]
+    private let keys: CoordinatorKeys?
+    private let admitted: AdmittedKeys?
+    private var gate: KeyGate
+    /// Whose the members' identities are; empty without keys.
+    private var owners: [WorkerID: PublicKey] = [:]
+    /// For which all members' keys are authorised.
+    private var seenChanges = 0
+    private var reportedFailures: Set<HandshakeFailure> = []
     /// Until then connections are probed, for one was closed a moment ago.
     private var probingEnd = ContinuousClock.now
 
     init(
         socket: ZMQSocket, wakeup: Wakeup, membership: Membership, board: PlacementBoard, bulletin: Bulletin,
-        counters: DropCounters, log: Log
+        counters: DropCounters, keys: CoordinatorKeys?, admitted: AdmittedKeys?, log: Log
     ) throws {
         self.socket = socket
-        monitor = try socket.monitor(ZMQ_EVENT_DISCONNECTED)
-        poller = ZMQPoller([socket, monitor], wakeup: wakeup)
+        self.keys = keys
+        self.admitted = admitted
+        gate = KeyGate(admitted)
+        monitor = try SocketMonitor(socket)
+        poller = ZMQPoller([socket, monitor.socket], wakeup: wakeup)
         self.membership = membership
         self.board = board
         self.bulletin = bulletin
@@ -48,14 +56,11 @@ final class ControlLoop {
     private func sendEveryoneAway() throws {
         var left = membership.members.count
         for id in membership.members.keys { _ = try send(.leave(reason: "the coordinator shuts down"), to: id) }
-        var departures = ZMQPoller([monitor])
+        var departures = ZMQPoller([monitor.socket])
         let end = ContinuousClock.now + .milliseconds(300)
         while left > 0, ContinuousClock.now < end {
             _ = try departures.wait(milliseconds: 20)
-            while try monitor.receive(incoming) {
-                left -= 1
-                try monitor.discardRest(incoming)
-            }
+            while let event = try monitor.next() { if event == .disconnected { left -= 1 } }
         }
     }
 
@@ -63,10 +68,13 @@ final class ControlLoop {
         let isProbing = ContinuousClock.now < probingEnd
         _ = try poller.wait(
             milliseconds: isProbing ? 2 : max(1, membership.timing.heartbeatInterval.milliseconds / 5))
-        while try monitor.receive(incoming) {
-            probingEnd = .now + .milliseconds(50)
-            try monitor.discardRest(incoming)
+        while let event = try monitor.next() {
+            switch event {
+            case .disconnected: probingEnd = .now + .milliseconds(50)
+            case .handshakeFailed(let failure): report(failure)
+            }
         }
+        try sendRevokedAway()
         // Whose connection it was, only a message to everyone can tell; and the monitor knows it before the socket does.
         if ContinuousClock.now < probingEnd {
             socket.refresh()
@@ -87,13 +95,34 @@ final class ControlLoop {
         do {
             guard let id else { throw WireError(.unknownSender) }
             guard try socket.receiveMore(incoming), !incoming.hasMore else { throw WireError(.wrongFrameCount) }
+            let key = try gate.check(incoming, from: id, owner: owners[id], on: socket)
             let message = try ControlMessage.decode(incoming.bytes, shape: membership.model.shape, arena: arena)
-            try perform(membership.receive(message, from: id, at: .now))
+            let effects = membership.receive(message, from: id, at: .now)
+            if membership.members[id] != nil { owners[id] = key }
+            try perform(effects)
         } catch let error as WireError {
             counters.count(error.cause, "from \(id?.description ?? "nobody")")
             if error.cause == .wrongProtocolVersion, let id { try refuseVersion(of: id) }
         }
         try socket.discardRest(incoming)
+    }
+
+    /// A key can be revoked while its owner takes part.
+    private func sendRevokedAway() throws {
+        guard let admitted, admitted.changes != seenChanges else { return }
+        seenChanges = admitted.changes
+        for (id, key) in owners where !admitted.contains(key) {
+            try perform(membership.expel(id, reason: "its key is not authorised any more", at: .now))
+        }
+    }
+
+    private func report(_ failure: HandshakeFailure) {
+        counters.count(.failedHandshake)
+        // The authenticator tells more of a key that is not authorised.
+        guard failure != .notAuthorized, reportedFailures.insert(failure).inserted else { return }
+        log(
+            failure == .ended ? .info : .warning, "a connection was refused; more of this kind are only counted",
+            failure.advice(toCoordinatorWith: keys))
     }
 
     private func refuseVersion(of id: WorkerID) throws {
@@ -112,7 +141,9 @@ final class ControlLoop {
                 board.publish(Routes(placement, links: placement.workers.map(link)))
             case .suspend(let id): links[id]?.availability = .suspect
             case .resume(let id): links[id]?.availability = .available
-            case .forget(let id): links.removeValue(forKey: id)?.availability = .gone
+            case .forget(let id):
+                links.removeValue(forKey: id)?.availability = .gone
+                owners[id] = nil
             case .log(let level, let message, let fields): log(level, message, fields)
             case .drop(let cause, let id): counters.count(cause, "from \(id)")
             }
@@ -121,7 +152,7 @@ final class ControlLoop {
 
     private func link(_ id: WorkerID) -> WorkerLink {
         if let link = links[id] { return link }
-        let link = WorkerLink(id: id)
+        let link = WorkerLink(id: id, key: owners[id])
         // It may have fallen silent while the others were still loading.
         if membership.members[id]?.liveness.state == .suspect { link.availability = .suspect }
         links[id] = link

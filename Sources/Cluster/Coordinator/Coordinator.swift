@@ -8,40 +8,56 @@ public final class Coordinator: Sendable {
     public let executor: ClusterExperts
     /// Where workers join, with the port that was chosen.
     public let endpoint: Endpoint
+    /// What workers must know this coordinator by; nil without keys.
+    public let publicKey: PublicKey?
 
     private let counters: DropCounters
     private let bulletin: Bulletin
     private let wakeup: Wakeup
     private let stopping: StopFlag
     private let thread: BackgroundThread
+    private let authenticator: Authenticator?
+    private let protection: String
 
     /// Binds the sockets and begins to take workers in.
     /// - Parameters:
-    ///   - bind: `tcp://127.0.0.1:PORT` (port 0 or `*` takes a free one) or `ipc://PATH`.
+    ///   - bind: `tcp://HOST:PORT` (port 0 or `*` takes a free one) or `ipc://PATH`.
+    ///   - protection: which decides whether HOST may be other than this machine's loopback.
     ///   - localExperts: compute what no worker owns or answers; nil leaves such requests to fail.
     ///   - replicas: how many workers are to hold each expert, as far as their memory goes.
-    /// - Throws: ``ClusterError`` for an endpoint that is not this machine's, or cannot be bound; `CheckpointError`.
+    /// - Throws: ``ClusterError`` for an endpoint that `protection` does not allow, or that cannot be bound, and for keys
+    ///   that cannot be read; `CheckpointError`.
     public convenience init(
-        checkpoint: Checkpoint, precision: Precision, bind: String, localExperts: sending (any ExpertExecutor)?,
+        checkpoint: Checkpoint, precision: Precision, bind: String,
+        protection: Protection<CoordinatorKeys> = .thisMachineOnly, localExperts: sending (any ExpertExecutor)?,
         replicas: Int = 2, log: Log
     ) throws {
         try self.init(
-            model: ModelIdentity(checkpoint), precision: precision, bind: Endpoint(bind), localExperts: localExperts,
-            replicas: replicas, timing: ClusterTiming(), log: log)
+            model: ModelIdentity(checkpoint), precision: precision,
+            bind: Endpoint(bind, beyondThisMachine: protection.reachesBeyondThisMachine), protection: protection,
+            localExperts: localExperts, replicas: replicas, timing: ClusterTiming(), log: log)
     }
 
     package init(
-        model: ModelIdentity, precision: Precision, bind: Endpoint, localExperts: sending (any ExpertExecutor)?,
+        model: ModelIdentity, precision: Precision, bind: Endpoint,
+        protection: Protection<CoordinatorKeys> = .thisMachineOnly, localExperts: sending (any ExpertExecutor)?,
         replicas: Int = 1, timing: ClusterTiming, log: Log
     ) throws {
+        protection.warn(log)
         let format = ExpertRowFormat(precision: precision, hiddenSize: model.shape.hiddenSize)
         let hasLocalExperts = localExperts != nil
         let context = try ZMQContext()
+        counters = DropCounters(log: log)
+        wakeup = try Wakeup()
+        authenticator = try protection.keys.map { [counters, wakeup] in
+            try Authenticator($0.authorized, in: context, counters: counters, log: log, onChange: wakeup.signal)
+        }
         // What was said last, that the workers are to go, should reach them.
         let control = try ZMQSocket(.router, in: context, linger: 500)
         try control.limit(frameBytes: ControlMessage.maximumBytes, queue: 1000)
         let data = try ZMQSocket(.router, in: context)
         try data.limit(frameBytes: DataMessage.maximumFrameBytes(format), queue: 8)
+        if let keys = protection.keys { for socket in [control, data] { try socket.serve(as: keys.own) } }
         do {
             try control.bind(bind)
             try data.bind(toFirstOf: bind.candidatesForData)
@@ -50,8 +66,8 @@ public final class Coordinator: Sendable {
         }
 
         endpoint = try control.boundEndpoint()
-        counters = DropCounters(log: log)
-        wakeup = try Wakeup()
+        self.protection = protection.name
+        publicKey = protection.keys?.own.publicKey
         stopping = StopFlag()
         let dataEndpoint = try data.boundEndpoint().description
         let membership = Membership(
@@ -59,23 +75,27 @@ public final class Coordinator: Sendable {
         bulletin = Bulletin(membership, localExperts: hasLocalExperts)
         let board = PlacementBoard(Routes(membership.placement, links: []))
         executor = ClusterExperts(
-            format: format, local: localExperts, board: board, counters: counters, timing: timing, socket: data)
-        thread = BackgroundThread("cluster-control") { [wakeup, stopping, bulletin, counters] in
+            format: format, local: localExperts, board: board, counters: counters, timing: timing, socket: data,
+            admitted: authenticator?.admitted)
+        thread = BackgroundThread("cluster-control") { [wakeup, stopping, bulletin, counters, authenticator] in
             do {
                 let loop = try ControlLoop(
                     socket: control, wakeup: wakeup, membership: membership, board: board, bulletin: bulletin,
-                    counters: counters, log: log)
+                    counters: counters, keys: protection.keys, admitted: authenticator?.admitted, log: log)
                 loop.run { stopping.isSet }
             } catch {
                 log(.error, "the control thread could not start", [("error", "\(error)")])
                 bulletin.update(membership, links: [:], hasEnded: true)
             }
         }
-        log(.info, "waiting for workers", [("endpoint", endpoint.description), ("data", dataEndpoint)])
+        log(
+            .info, "waiting for workers",
+            [("endpoint", endpoint.description), ("data", dataEndpoint)]
+                + (protection.keys.map { [("key", $0.own.publicKey.description)] } ?? []))
     }
 
     /// Members, placement, traffic and dropped messages as they are now.
-    public var status: ClusterStatus { bulletin.status(dropped: counters.snapshot) }
+    public var status: ClusterStatus { bulletin.status(protection: protection, dropped: counters.snapshot) }
 
     /// Whether every expert can be computed now.
     public var isReady: Bool { bulletin.isReady(workers: 0) }
@@ -90,6 +110,7 @@ public final class Coordinator: Sendable {
         stopping.set()
         wakeup.signal()
         thread.join()
+        authenticator?.stop()
     }
 
     deinit { shutdown() }

@@ -18,10 +18,15 @@ package final class WorkerLink: Sendable {
     }
 
     package let id: WorkerID
+    /// Whose identity it is; nil without keys.
+    package let key: PublicKey?
     private let state = Atomic<Availability>(.available)
     private let counters = Mutex(Traffic())
 
-    package init(id: WorkerID) { self.id = id }
+    package init(id: WorkerID, key: PublicKey? = nil) {
+        self.id = id
+        self.key = key
+    }
 
     package var availability: Availability {
         get { state.load(ordering: .relaxed) }

@@ -80,6 +80,15 @@ package struct Membership {
         apply(.unreachable, to: id, at: now)
     }
 
+    /// A worker may not take part any more: it is told, and nothing is waited for.
+    package mutating func expel(_ id: WorkerID, reason: String, at now: ContinuousClock.Instant) -> [Effect] {
+        guard members[id] != nil else { return [] }
+        return [
+            .send(.leave(reason: reason), to: id),
+            .log(.warning, "worker was sent away", fields(id) + [("reason", reason)]),
+        ] + remove(id, at: now)
+    }
+
     /// Time passed. `isSettled` says whether the engine has taken up the published placement, or computes nothing.
     package mutating func tick(at now: ContinuousClock.Instant, isSettled: Bool) -> [Effect] {
         var effects: [Effect] = []

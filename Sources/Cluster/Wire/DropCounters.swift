@@ -7,12 +7,16 @@ package final class DropCounters: Sendable {
 
     package init(log: Log) { self.log = log }
 
-    package func count(_ cause: DropCause, _ detail: @autoclosure () -> String) {
-        let isFirst = counts.withLock { counts in
+    /// Counts without a word. Returns whether it is the first of its cause.
+    @discardableResult package func count(_ cause: DropCause) -> Bool {
+        counts.withLock { counts in
             counts[cause, default: 0] += 1
             return counts[cause] == 1
         }
-        if isFirst {
+    }
+
+    package func count(_ cause: DropCause, _ detail: @autoclosure () -> String) {
+        if count(cause) {
             // The last words of a worker that has just left are nothing to worry about.
             log(
                 cause == .unknownSender ? .info : .warning,

@@ -22,6 +22,12 @@ public enum DropCause: String, Sendable, CaseIterable {
     case unknownSequence
     /// A sender that is not a member.
     case unknownSender
+    /// A sender whose key is not authorised, or not any longer.
+    case unauthorizedKey
+    /// A sender that uses an identity of another key.
+    case foreignIdentity
+    /// A connection that did not come about: no ZeroMQ, no key, a wrong key, or no word in time.
+    case failedHandshake
     case wrongPrecision
     /// A worker that could not compute what it was asked for.
     case expertFailure

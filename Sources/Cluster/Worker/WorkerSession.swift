@@ -7,9 +7,12 @@ final class WorkerSession {
         case stopped
         case refused(String)
         case lost(String, wasServing: Bool)
+        /// The connection did not come about; why has been said.
+        case notAdmitted
     }
 
     private let worker: Worker
+    private let complaints: HandshakeComplaints
     private let id = WorkerID()
     private let context: ZMQContext
     private let control: ZMQSocket
@@ -25,10 +28,12 @@ final class WorkerSession {
     private var announcedEpoch: UInt64 = 0
     private var leaveDeadline: ContinuousClock.Instant?
 
-    init(_ worker: Worker) throws {
+    init(_ worker: Worker, _ complaints: HandshakeComplaints) throws {
         self.worker = worker
+        self.complaints = complaints
         context = try ZMQContext()
         control = try ZMQSocket(.dealer, in: context, linger: 200)
+        try control.protect(worker.protection)
         try control.limit(frameBytes: ControlMessage.maximumBytes, queue: 1000)
         try control.setIdentity(id)
         poller = ZMQPoller([control], wakeup: worker.wakeup)
@@ -37,8 +42,7 @@ final class WorkerSession {
 
     func run() throws -> Outcome {
         defer { server?.stop() }
-        try control.connect(worker.join)
-        guard try waitForCoordinator() else { return .stopped }
+        if let outcome = try connect() { return outcome }
         try send(
             .join(
                 JoinRequest(
@@ -51,14 +55,22 @@ final class WorkerSession {
         }
     }
 
-    /// False when the worker is stopped first.
-    private func waitForCoordinator() throws -> Bool {
-        var connecting = ZMQPoller(writable: control, wakeup: worker.wakeup)
-        if try !connecting.wait(milliseconds: 1000) {
-            worker.log(.info, "waiting for the coordinator", [("endpoint", worker.join.description)])
+    /// Nil when there is a connection.
+    private func connect() throws -> Outcome? {
+        let monitor = try SocketMonitor(control)
+        try control.connect(worker.join)
+        var connecting = ZMQPoller(writable: control, monitor: monitor, wakeup: worker.wakeup)
+        if try !connecting.wait(milliseconds: 1000) { complaints.coordinatorIsAbsent() }
+        while !connecting.isReady(0) {
+            if worker.stopping.isSet { return .stopped }
+            while case .handshakeFailed(let failure)? = try monitor.next() {
+                complaints.report(failure)
+                // libzmq tries again by itself, except after these.
+                if failure != .ended { return .notAdmitted }
+            }
+            _ = try connecting.wait(milliseconds: 60_000)
         }
-        while !connecting.isReady(0), !worker.stopping.isSet { _ = try connecting.wait(milliseconds: 60_000) }
-        return !worker.stopping.isSet
+        return worker.stopping.isSet ? .stopped : nil
     }
 
     private func turn() throws -> Outcome? {
@@ -130,13 +142,16 @@ final class WorkerSession {
     private func take(_ assignment: Assignment) throws {
         timing.heartbeatInterval = assignment.heartbeatInterval
         if server == nil {
-            let endpoint = try worker.join.reaching(announced: Endpoint(assignment.dataEndpoint))
+            let announced = try Endpoint(assignment.dataEndpoint, beyondThisMachine: true)
+            let endpoint = try worker.join.reaching(announced: announced)
             let data = try ZMQSocket(.dealer, in: context)
+            try data.protect(worker.protection)
             let format = ExpertRowFormat(precision: assignment.precision, hiddenSize: worker.model.shape.hiddenSize)
             try data.limit(frameBytes: DataMessage.maximumFrameBytes(format), queue: 8)
             try data.setIdentity(id)
             try data.connect(endpoint)
             server = try ExpertServer(worker, socket: data, format: format, counters: counters)
+            complaints.joined()
             worker.log(.info, "joined", [("coordinator", worker.join.description), ("worker", id.description)])
         }
         server?.assign(assignment.epoch, assignment.experts)

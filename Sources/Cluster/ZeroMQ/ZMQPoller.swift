@@ -16,9 +16,9 @@ package struct ZMQPoller {
         }
     }
 
-    /// Waits instead until `socket` is connected and can take a message.
-    package init(writable socket: ZMQSocket, wakeup: Wakeup) {
-        self.init([socket], wakeup: wakeup)
+    /// Waits instead until `socket` is connected and can take a message, or `monitor` has something to say.
+    package init(writable socket: ZMQSocket, monitor: SocketMonitor? = nil, wakeup: Wakeup) {
+        self.init([socket] + (monitor.map { [$0.socket] } ?? []), wakeup: wakeup)
         items[0].events = Int16(ZMQ_POLLOUT)
     }
 

@@ -9,6 +9,7 @@ package final class ZMQSocket: @unchecked Sendable {
         case router = 6
         case dealer = 5
         case pair = 0
+        case reply = 4
     }
 
     /// What became of a frame that was to be sent.
@@ -26,13 +27,17 @@ package final class ZMQSocket: @unchecked Sendable {
         try set(ZMQ_LINGER, linger)
         switch kind {
         // A message for a worker that is gone is an error, not a silence.
-        case .router: try set(ZMQ_ROUTER_MANDATORY, 1)
+        case .router:
+            try set(ZMQ_ROUTER_MANDATORY, 1)
+            // Connections that say nothing must not crowd out those that do.
+            try set(ZMQ_HANDSHAKE_IVL, 5000)
+            try set(ZMQ_BACKLOG, 1024)
         case .dealer:
             // Nothing is queued for a coordinator that is absent; a socket is writable once connected.
             try set(ZMQ_IMMEDIATE, 1)
             try set(ZMQ_RECONNECT_IVL, 50)
             try set(ZMQ_RECONNECT_IVL_MAX, 2000)
-        case .pair: break
+        case .pair, .reply: break
         }
     }
 
@@ -79,19 +84,30 @@ package final class ZMQSocket: @unchecked Sendable {
             throw ZMQError("reading ZMQ_LAST_ENDPOINT")
         }
         return try Endpoint(
-            String(decoding: text.prefix(max(count - 1, 0)).map(UInt8.init(bitPattern:)), as: UTF8.self))
+            String(decoding: text.prefix(max(count - 1, 0)).map(UInt8.init(bitPattern:)), as: UTF8.self),
+            beyondThisMachine: true)
     }
 
     /// A socket on which `events` of this one are reported.
-    package func monitor(_ events: Int32) throws -> ZMQSocket {
+    func monitor(_ events: Int32) throws -> ZMQSocket {
         let address = "inproc://monitor-\(UInt(bitPattern: handle))"
         guard zmq_socket_monitor(handle, address, events) == 0 else { throw ZMQError("monitoring a socket") }
         let monitor = try ZMQSocket(.pair, in: context)
+        // Where the queue is full, libzmq's own thread waits.
+        try monitor.set(ZMQ_RCVHWM, 0)
         guard zmq_connect(monitor.handle, address) == 0 else { throw ZMQError("connecting to \(address)") }
         return monitor
     }
 
-    private func set(_ option: Int32, _ value: Int32) throws {
+    func stopMonitor() { zmq_socket_monitor(handle, nil, 0) }
+
+    func set(_ option: Int32, _ text: String) throws {
+        guard zmq_setsockopt(handle, option, text, text.utf8.count) == 0 else {
+            throw ZMQError("setting ZeroMQ option \(option)")
+        }
+    }
+
+    func set(_ option: Int32, _ value: Int32) throws {
         var value = value
         guard zmq_setsockopt(handle, option, &value, MemoryLayout<Int32>.size) == 0 else {
             throw ZMQError("setting ZeroMQ option \(option)")

@@ -1,0 +1,43 @@
+import Cluster
+
+/// How the cluster's connections are protected, as the command line says.
+enum KeyFlags {
+    private static let key = Flag("key", "FILE", "This machine's private key, which `shoal keygen` makes.")
+    private static let insecure = Flag(
+        "insecure", nil, "Take any address without keys: whoever reaches it reads prompts and forges answers.")
+    static let coordinator = [
+        key,
+        Flag(
+            "authorized", "PATH",
+            "Public keys of workers: a file with one a line, or a folder of *.pub; read again when it changes."),
+        insecure,
+    ]
+    static let worker = [
+        key, Flag("coordinator-key", "KEY", "The coordinator's public key, or the file that holds it."), insecure,
+    ]
+
+    static func coordinator(_ arguments: Arguments) throws -> Protection<CoordinatorKeys> {
+        try protection(arguments, "authorized") {
+            CoordinatorKeys(own: $0, authorized: AuthorizedKeysPath($1))
+        }
+    }
+
+    static func worker(_ arguments: Arguments) throws -> Protection<WorkerKeys> {
+        try protection(arguments, "coordinator-key") {
+            WorkerKeys(own: $0, coordinator: try KeyFile.publicKey($1))
+        }
+    }
+
+    /// `others` is the flag that says whom to trust.
+    private static func protection<Keys>(
+        _ arguments: Arguments, _ others: String, _ keys: (KeyPair, String) throws -> Keys
+    ) throws -> Protection<Keys> {
+        switch (arguments.string("key"), arguments.string(others), arguments.has("insecure")) {
+        case (nil, nil, let isInsecure): return isInsecure ? .insecure : .thisMachineOnly
+        case (let key?, let other?, false): return .keys(try keys(KeyFile.keyPair(path: key), other))
+        case (_, _, true): throw UsageError("--insecure does without keys; take away --key and --\(others), or it")
+        case (nil, _, _): throw UsageError("--\(others) needs --key as well, this machine's private key")
+        case (_, nil, _): throw UsageError("--key needs --\(others) as well, to say whom to trust")
+        }
+    }
+}
