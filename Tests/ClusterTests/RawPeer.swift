@@ -7,8 +7,12 @@ import Transformer
 final class RawSocket: Sendable {
     let socket: ZMQSocket
 
-    init(_ kind: ZMQSocket.Kind, in context: ZMQContext, id: WorkerID? = nil) throws {
+    init(
+        _ kind: ZMQSocket.Kind, in context: ZMQContext, id: WorkerID? = nil,
+        protection: Protection<WorkerKeys> = .thisMachineOnly
+    ) throws {
         socket = try ZMQSocket(kind, in: context)
+        try socket.protect(protection)
         if let id { try socket.setIdentity(id) }
     }
 
@@ -40,20 +44,25 @@ final class RawSocket: Sendable {
 
 /// A worker that joins properly, and answers requests as a test pleases.
 final class RawWorker: Sendable {
+    static let join = JoinRequest(
+        name: "raw", memoryBudget: .max, threads: 1, digest: FakeModel.identity.digest, shape: FakeModel.shape,
+        precisions: Precision.allCases)
+
     let id = WorkerID()
     let control: RawSocket
     let data: RawSocket
 
     /// Joins, and says that it is ready for whatever it is given, unless it is to be loading for ever.
-    init(joining endpoint: Endpoint, isReady: Bool = true) throws {
+    /// - Parameter dataProtection: by whose key the data socket connects, if by another than the control socket.
+    init(
+        joining endpoint: Endpoint, isReady: Bool = true, protection: Protection<WorkerKeys> = .thisMachineOnly,
+        dataProtection: Protection<WorkerKeys>? = nil
+    ) throws {
         let context = try ZMQContext()
-        control = try RawSocket(.dealer, in: context, id: id)
-        data = try RawSocket(.dealer, in: context, id: id)
+        control = try RawSocket(.dealer, in: context, id: id, protection: protection)
+        data = try RawSocket(.dealer, in: context, id: id, protection: dataProtection ?? protection)
         try control.socket.connect(endpoint)
-        let join = JoinRequest(
-            name: "raw", memoryBudget: .max, threads: 1, digest: FakeModel.identity.digest, shape: FakeModel.shape,
-            precisions: Precision.allCases)
-        try control.send([ControlMessage.join(join).encoded()])
+        try control.send([ControlMessage.join(Self.join).encoded()])
         let assignment = try nextAssignment()
         guard isReady else { return }
         try data.socket.connect(Endpoint(assignment.dataEndpoint))

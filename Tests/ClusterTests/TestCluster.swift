@@ -33,11 +33,12 @@ final class TestCluster {
 
     init(
         _ precision: Precision, workers: Int = 0, localExperts: Bool = true, replicas: Int = 1,
-        bind: String = "tcp://127.0.0.1:0", timing: ClusterTiming = TestCluster.timing
+        bind: String = "tcp://127.0.0.1:0", protection: Protection<CoordinatorKeys> = .thisMachineOnly,
+        timing: ClusterTiming = TestCluster.timing
     ) throws {
         self.precision = precision
         coordinator = try Coordinator(
-            model: FakeModel.identity, precision: precision, bind: Endpoint(bind),
+            model: FakeModel.identity, precision: precision, bind: Endpoint(bind), protection: protection,
             localExperts: localExperts ? FakeExperts(precision) : nil, replicas: replicas, timing: timing,
             log: log.log)
         for _ in 0..<workers { try addWorker() }
@@ -50,8 +51,11 @@ final class TestCluster {
     }
 
     @discardableResult
-    func addWorker(before: @escaping @Sendable () throws -> Void = {}) throws -> RunningWorker {
-        let worker = try RunningWorker(join: coordinator.endpoint, log: log.log, before: before)
+    func addWorker(
+        protection: Protection<WorkerKeys> = .thisMachineOnly, before: @escaping @Sendable () throws -> Void = {}
+    ) throws -> RunningWorker {
+        let worker = try RunningWorker(
+            join: coordinator.endpoint, protection: protection, log: log.log, before: before)
         workers.append(worker)
         return worker
     }
@@ -82,11 +86,12 @@ final class RunningWorker: Sendable {
     private let result = Mutex<Result<Void, any Error>?>(nil)
 
     init(
-        join: Endpoint, model: ModelIdentity = FakeModel.identity, log: Log, memory: Int? = nil,
+        join: Endpoint, protection: Protection<WorkerKeys> = .thisMachineOnly,
+        model: ModelIdentity = FakeModel.identity, log: Log, memory: Int? = nil,
         before: @escaping @Sendable () throws -> Void = {}
     ) throws {
         worker = try Worker(
-            model: model, join: join, threads: 1, memory: memory, name: "test", log: log,
+            model: model, join: join, protection: protection, threads: 1, memory: memory, name: "test", log: log,
             makeExperts: { FakeExperts($0, shape: model.shape, before: before) })
         let thread = Thread { [self] in
             let result = Result { try worker.run() }

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from processes import SHOAL, cluster, shoal
 
-COMMANDS = ["up", "serve", "worker", "generate", "score", "inspect", "synthesize", "status", "bench"]
+COMMANDS = ["up", "serve", "worker", "generate", "score", "inspect", "synthesize", "status", "bench", "keygen"]
 
 
 def test_help_lists_every_command():
@@ -49,6 +49,12 @@ def test_near_misses_are_suggested():
         ["synthesize", "--preset", "huge"],
         ["inspect", "a", "b"],
         ["inspect"],
+        ["keygen"],
+        ["keygen", "a", "b"],
+        ["worker", "--join", "x", "--model", "x", "--key", "x"],
+        ["serve", "--model", "x", "--authorized", "x"],
+        ["serve", "--model", "x", "--key", "x", "--authorized", "x", "--insecure"],
+        ["up", "--model", "x", "--key", "x"],
     ],
 )
 def test_usage_errors(arguments):

@@ -45,7 +45,7 @@ extension HandshakeFailure {
         case .wrongKey where keys != nil, .ended where keys != nil:
             [
                 ("found", "the connection ended during the handshake"),
-                ("remedy", "see that a coordinator is there, and that --coordinator-key is the key it logs "),
+                ("remedy", "see that a coordinator is there, and that --coordinator-key is its key"),
                 ("coordinator key", keys?.coordinator.description ?? ""),
             ]
         case .wrongKey, .ended:

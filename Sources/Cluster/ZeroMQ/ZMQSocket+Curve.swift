@@ -3,21 +3,21 @@ import Foundation
 
 extension ZMQSocket {
     /// Admits only peers that know `pair`'s public key, and that an ``Authenticator`` of this context lets in.
-    package func serve(as pair: KeyPair) throws {
+    func serve(as pair: KeyPair) throws {
         try set(ZMQ_CURVE_SERVER, 1)
         try set(ZMQ_CURVE_SECRETKEY, pair.privateKey)
         try set(ZMQ_ZAP_DOMAIN, ZAPRequest.domain)
     }
 
     /// Connects only to whoever has the private half of `server`.
-    package func authenticate(as pair: KeyPair, to server: PublicKey) throws {
+    private func authenticate(as pair: KeyPair, to server: PublicKey) throws {
         try set(ZMQ_CURVE_SERVERKEY, server.description)
         try set(ZMQ_CURVE_PUBLICKEY, pair.publicKey.description)
         try set(ZMQ_CURVE_SECRETKEY, pair.privateKey)
     }
 
     /// Connects to whoever `protection` says.
-    func protect(_ protection: Protection<WorkerKeys>) throws {
+    package func protect(_ protection: Protection<WorkerKeys>) throws {
         if let keys = protection.keys { try authenticate(as: keys.own, to: keys.coordinator) }
     }
 
