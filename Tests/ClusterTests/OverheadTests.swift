@@ -16,16 +16,20 @@ import Transformer
     @Test(
         "dispatch and gather of one row of gpt-oss to two workers over TCP",
         .enabled(if: ProcessInfo.processInfo.environment["SHOAL_MEASURE"] != nil),
-        arguments: Precision.allCases)
-    func oneRow(precision: Precision) async throws {
+        arguments: Precision.allCases, [false, true])
+    func oneRow(precision: Precision, withKeys: Bool) async throws {
+        let keys = try TestKeys()
+        let protection = withKeys ? try keys.worker().protection : .thisMachineOnly
         let shape = ModelShape(layers: 24, experts: 32, hiddenSize: 2880, intermediateSize: 2880)
         let model = ModelIdentity(shape: shape, digest: [], bytesPerExpert: 1)
         let coordinator = try Coordinator(
-            model: model, precision: precision, bind: Endpoint("tcp://127.0.0.1:0"), localExperts: nil,
-            timing: ClusterTiming(), log: .silent)
+            model: model, precision: precision, bind: Endpoint("tcp://127.0.0.1:0"),
+            protection: withKeys ? keys.coordinator : .thisMachineOnly, localExperts: nil, timing: ClusterTiming(),
+            log: .silent)
         let workers = try (0..<2).map { _ in
             try Worker(
-                model: model, join: coordinator.endpoint, threads: 1, memory: nil, name: "test", log: .silent,
+                model: model, join: coordinator.endpoint, protection: protection, threads: 1, memory: nil, name: "test",
+                log: .silent,
                 makeExperts: { _ in NoExperts() })
         }
         for worker in workers { Thread { try? worker.run() }.start() }
@@ -34,10 +38,12 @@ import Transformer
             coordinator.shutdown()
         }
         try await withDeadline { try await coordinator.waitUntilReady(workers: 2) }
-        try measure(coordinator.executor, precision, shape)
+        try measure(coordinator.executor, "\(precision)\(withKeys ? " with keys" : "")", precision, shape)
     }
 
-    private func measure(_ experts: ClusterExperts, _ precision: Precision, _ shape: ModelShape) throws {
+    private func measure(
+        _ experts: ClusterExperts, _ label: String, _ precision: Precision, _ shape: ModelShape
+    ) throws {
         let batches = (0..<24).map { TestBatch(precision, shape: shape, layer: $0, seed: 3, rows: 1, topK: 4) }
         var times: [Duration] = []
         let steps = ProcessInfo.processInfo.environment["SHOAL_MEASURE"].flatMap { Int($0) } ?? 200
@@ -56,7 +62,7 @@ import Transformer
             times[Int(Double(times.count) * quantile)] / .microseconds(1)
         }
         print(
-            "\(precision): \(times.count) layers of one row, top-4, two workers: "
+            "\(label): \(times.count) layers of one row, top-4, two workers: "
                 + "median \(microseconds(0.5)) µs, p90 \(microseconds(0.9)) µs, p99 \(microseconds(0.99)) µs")
     }
 }

@@ -70,6 +70,14 @@ def rate(server, sequences, tokens):
     return sum(begin < time <= end for times in runs for time in times) / (end - begin)
 
 
+def synthesised(flags):
+    """The folder of a model with random weights, made where it is missing."""
+    model = CACHE / ("-".join(flags.replace("--preset", "").replace("-", " ").split()) + "-synthetic")
+    if not (model / "config.json").exists():
+        subprocess.run([SHOAL, "synthesize", *flags.split(), "--out", model], check=True)
+    return model
+
+
 def main():
     parser = argparse.ArgumentParser(prog="cluster/bench/overlap")
     parser.add_argument("--proxy", required=True, help=argparse.SUPPRESS)
@@ -81,11 +89,7 @@ def main():
     parser.add_argument("--tokens", type=int, default=48, help="counted tokens of each sequence")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    model = options.model
-    if not model:
-        model = CACHE / ("-".join(options.synthesize.replace("--preset", "").replace("-", " ").split()) + "-synthetic")
-        if not (model / "config.json").exists():
-            subprocess.run([SHOAL, "synthesize", *options.synthesize.split(), "--out", model], check=True)
+    model = options.model or synthesised(options.synthesize)
     layers = json.loads((model / "config.json").read_text())["num_hidden_layers"]
 
     worker_flags = ["--memory", options.worker_memory] if options.worker_memory else []
@@ -118,4 +122,5 @@ def main():
     print(f"\nas chosen with the delay, over the best without: {medians['', options.delay] / best:.2f}")
 
 
-main()
+if __name__ == "__main__":
+    main()
