@@ -182,6 +182,23 @@ import Transformer
         #expect(published(membership.receive(.ready(epoch: last?.epoch ?? 0), from: newcomer, at: start)) == last)
     }
 
+    @Test(
+        "who is sent away is told why and forgotten at once, and those that serve take over; strangers are sent nowhere"
+    )
+    func sentAway() {
+        var membership = membership()
+        let (a, b) = (WorkerID(), WorkerID())
+        for id in [a, b] { _ = membership.receive(join(), from: id, at: start) }
+        for id in [a, b] { _ = membership.receive(.ready(epoch: 2), from: id, at: start) }
+        #expect(sent(membership.expel(WorkerID(), reason: "test", at: start)).isEmpty)
+        let effects = membership.expel(a, reason: "test", at: start)
+        #expect(sent(effects).contains(.leave(reason: "test")))
+        #expect(effects.contains { if case .forget(a) = $0 { true } else { false } })
+        #expect(Array(membership.members.keys) == [b] && membership.pending?.workers == [b])
+        #expect(published(membership.receive(.ready(epoch: 3), from: b, at: start))?.workers == [b])
+        #expect(dropped(membership.receive(.heartbeat, from: a, at: start)) == [.unknownSender])
+    }
+
     @Test("when the last worker dies the coordinator owns everything again")
     func lastDies() {
         var membership = membership()

@@ -26,11 +26,14 @@ final class ExpertServer: Sendable {
     private let dataThread = Mutex<BackgroundThread?>(nil)
     private let loader = Mutex<BackgroundThread?>(nil)
 
-    init(_ worker: Worker, socket: ZMQSocket, format: ExpertRowFormat, counters: DropCounters) throws {
+    /// `endpoint` is where `socket` connects.
+    init(_ worker: Worker, socket: ZMQSocket, endpoint: Endpoint, format: ExpertRowFormat, counters: DropCounters)
+        throws
+    {
         self.worker = worker
         wakeup = try Wakeup()
         dataThread.withLock {
-            $0 = BackgroundThread("cluster-data") { [self] in serve(socket, format, counters) }
+            $0 = BackgroundThread("cluster-data") { [self] in serve(socket, endpoint, format, counters) }
         }
     }
 
@@ -84,12 +87,19 @@ final class ExpertServer: Sendable {
         !stopping.isSet && state.withLock { $0.accepted.last?.epoch == epoch }
     }
 
-    private func serve(_ socket: ZMQSocket, _ format: ExpertRowFormat, _ counters: DropCounters) {
+    private func serve(
+        _ socket: ZMQSocket, _ endpoint: Endpoint, _ format: ExpertRowFormat, _ counters: DropCounters
+    ) {
         do {
             var connecting = ZMQPoller(writable: socket, wakeup: wakeup)
             let requests = try RequestHandler(
                 socket: socket, format: format, shape: worker.model.shape, counters: counters,
                 experts: worker.makeExperts(format.precision))
+            if try !connecting.wait(milliseconds: 5000) {
+                worker.log(
+                    .warning, "the coordinator's data port does not answer; a firewall must let it through",
+                    [("endpoint", endpoint.description)])
+            }
             while !connecting.isReady(0), !stopping.isSet { _ = try connecting.wait(milliseconds: 60_000) }
             state.withLock { $0.isConnected = true }
             worker.wakeup.signal()

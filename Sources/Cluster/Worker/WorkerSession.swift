@@ -150,7 +150,8 @@ final class WorkerSession {
             try data.limit(frameBytes: DataMessage.maximumFrameBytes(format), queue: 8)
             try data.setIdentity(id)
             try data.connect(endpoint)
-            server = try ExpertServer(worker, socket: data, format: format, counters: counters)
+            server = try ExpertServer(
+                worker, socket: data, endpoint: endpoint, format: format, counters: counters)
             complaints.joined()
             worker.log(.info, "joined", [("coordinator", worker.join.description), ("worker", id.description)])
         }
