@@ -15,21 +15,21 @@ extension Transformer {
     )? {
         guard let observer, pool.threads == 1 else { return nil }
         let group = config.headCount / config.keyValueHeadCount
-        var probabilities: [Float] = []
-        var sinks: [Float] = []
-        return { _, kvHead, keys, scores, sums in
+        // By row: attention goes through all rows of one head, then the next.
+        var seen: [Int: (probabilities: [Float], sinks: [Float])] = [:]
+        return { row, kvHead, keys, scores, sums in
+            var (probabilities, sinks) = seen[row] ?? ([], [])
             for head in 0..<group {
-                let row = UnsafeBufferPointer(start: scores + head * keys, count: keys)
-                probabilities.append(contentsOf: row.map { $0 / sums[head] })
-                sinks.append(max(0, 1 - row.reduce(0, +) / sums[head]))
+                let numerators = UnsafeBufferPointer(start: scores + head * keys, count: keys)
+                probabilities.append(contentsOf: numerators.map { $0 / sums[head] })
+                sinks.append(max(0, 1 - numerators.reduce(0, +) / sums[head]))
             }
+            seen[row] = (probabilities, sinks)
             guard kvHead == self.config.keyValueHeadCount - 1 else { return }
             probabilities.withUnsafeBufferPointer {
                 observer.observe(.attentionProbabilities, layer: layer, values: $0, rows: 1)
             }
             sinks.withUnsafeBufferPointer { observer.observe(.sinkProbabilities, layer: layer, values: $0, rows: 1) }
-            probabilities.removeAll()
-            sinks.removeAll()
         }
     }
 
