@@ -98,8 +98,13 @@ def test_without_local_experts_nothing_is_served_until_workers_own_all(model, ex
         with running(worker(server, model), worker(server, model)) as workers:
             server.wait_until_ready(2)
             assert complete(server) == expected
-            assert sum(w["experts"] for w in server.get("/cluster")[1]["workers"]) == server.get("/cluster")[1]["experts"]
+
+            def replicated(status):
+                return all(worker["experts"] == status["experts"] for worker in status["workers"])
+
+            server.wait_until(replicated, what="each to hold everything")
             workers[0].process.kill()
+            assert complete(server) == expected, "the other one has replicas"
             # Its share moves to the other one.
             server.wait_until_ready(1)
             assert complete(server) == expected
