@@ -1,3 +1,4 @@
+import Foundation
 import Synchronization
 import Transformer
 
@@ -90,6 +91,10 @@ final class ExpertServer: Sendable {
     private func serve(
         _ socket: ZMQSocket, _ endpoint: Endpoint, _ format: ExpertRowFormat, _ counters: DropCounters
     ) {
+        // A thread that has rows to compute for a millisecond must not take a processor from one that was about to send
+        // others theirs; the threads that share the work inherit this.
+        var parameters = sched_param(sched_priority: 0)
+        sched_setscheduler(0, batchPolicy, &parameters)
         do {
             var connecting = ZMQPoller(writable: socket, wakeup: wakeup)
             let requests = try RequestHandler(
@@ -114,3 +119,6 @@ final class ExpertServer: Sendable {
         }
     }
 }
+
+/// SCHED_BATCH of sched(7), which only GNU's part of <sched.h> names.
+private let batchPolicy: Int32 = 3
