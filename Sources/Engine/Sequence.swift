@@ -11,6 +11,8 @@ final class Sequence {
     private var scores: [ScoredToken] = []
     private var usage: GenerationUsage
     private var latestToken: ContinuousClock.Instant?
+    /// Since when its steps fail for want of experts.
+    var stalledSince: ContinuousClock.Instant?
 
     var id: RequestID { submission.id }
     private var request: GenerationRequest { submission.request }

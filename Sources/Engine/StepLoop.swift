@@ -1,4 +1,5 @@
 import Checkpoints
+import Foundation
 import Transformer
 
 /// The engine's thread: takes what has come, runs one step, hands out its tokens, and begins again.
@@ -8,6 +9,7 @@ final class StepLoop {
     private let kernels: Kernels
     private let pool: KVPool
     private let contextLength: Int
+    private let recoveryTimeout: Duration
     private let inbox: Inbox
     private var scheduler: Scheduler
     private var sequences: [RequestID: Sequence] = [:]
@@ -37,6 +39,7 @@ final class StepLoop {
         kernels = try selectedKernels()
         pool = try transformer.makePool(pageCount: memory.pageCount, format: options.kvFormat)
         contextLength = memory.contextLength
+        recoveryTimeout = options.recoveryTimeout
         self.inbox = inbox
         // Rows of logits are large (0.8 MB in gpt-oss): 64 MiB of them at a time.
         let rows = max(1, (64 << 20) / (4 * transformer.config.vocabularySize))
@@ -92,12 +95,30 @@ final class StepLoop {
             scheduler.complete(step)
             count(parts)
             publish()
-            for part in parts { deliver(part) }
-        } catch {
-            let kind: EngineError.Kind = error is ModelError ? .internalError : .expertsUnavailable
-            let error = EngineError(kind, "the step could not be computed: \(error)")
+            for part in parts {
+                part.sequence.stalledSince = nil
+                deliver(part)
+            }
+        } catch let error as ModelError {
+            let error = EngineError(.internalError, "the step could not be computed: \(error)")
             for part in parts { end(part.sequence.id, .failure(error)) }
+        } catch {
+            stall(parts, error)
         }
+    }
+
+    /// Nothing was computed, and the scheduler will plan the same again: workers may come back. Who has waited for them
+    /// too long gets the error.
+    private func stall(_ parts: [Part], _ cause: any Error) {
+        let now = ContinuousClock.now
+        for part in parts {
+            let since = part.sequence.stalledSince ?? now
+            part.sequence.stalledSince = since
+            guard since.duration(to: now) >= recoveryTimeout else { continue }
+            let error = EngineError(.expertsUnavailable, "for \(recoveryTimeout) no step could be computed: \(cause)")
+            end(part.sequence.id, .failure(error))
+        }
+        if !sequences.isEmpty { Thread.sleep(forTimeInterval: 0.02) }
     }
 
     private func part(_ sequence: Sequence, _ work: Scheduler.Work) -> Part {

@@ -100,10 +100,33 @@ import Transformer
         }
     }
 
-    @Test("when experts are unavailable the requests of the step end with that error, and the next ones run")
+    @Test("when experts are unavailable for a while the requests wait, and their answers do not change")
+    func recovery() async throws {
+        let gate = Gate()
+        let expected = try await model.withEngine { engine in
+            try await engine.submit(GenerationRequest(prompt: [1, 2, 3], maxTokens: 8)).events().tokens
+        }
+        try await model.withEngine(EngineOptions(sequences: 2), gate: gate) { engine in
+            let requests = try (0..<3).map { _ in
+                try engine.submit(GenerationRequest(prompt: [1, 2, 3], maxTokens: 8))
+            }
+            // Before the prompt, between chunks of it and among its answers.
+            for step in 0..<10 {
+                if step % 3 != 1 { gate.failNext() }
+                try await gate.allow(1, of: engine)
+            }
+            gate.open()
+            for request in requests { #expect(try await request.events().tokens == expected) }
+            #expect(engine.metrics.isIdle)
+        }
+    }
+
+    @Test("when experts are unavailable for too long the requests of the step end with that error, and the next ones run")
     func expertsUnavailable() async throws {
         let gate = Gate()
-        try await model.withEngine(EngineOptions(sequences: 1), gate: gate) { engine in
+        var options = EngineOptions(sequences: 1)
+        options.recoveryTimeout = .zero
+        try await model.withEngine(options, gate: gate) { engine in
             let failing = try engine.submit(GenerationRequest(prompt: [1], maxTokens: 3))
             let waiting = try engine.submit(GenerationRequest(prompt: [1], maxTokens: 3))
             gate.failNext()

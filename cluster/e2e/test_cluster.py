@@ -89,7 +89,7 @@ def test_a_worker_that_dies_or_stalls_changes_nothing(model, expected, number):
 
 
 def test_without_local_experts_nothing_is_served_until_workers_own_all(model, expected):
-    server = Server(model, "--no-local-experts")
+    server = Server(model, "--no-local-experts", "--recovery-timeout", 1)
     with running(server):
         assert server.get("/health")[0] == 200
         assert server.get("/ready")[0] == 503
@@ -106,6 +106,21 @@ def test_without_local_experts_nothing_is_served_until_workers_own_all(model, ex
             workers[0].process.kill()
             assert complete(server) == expected, "the other one has replicas"
             # Its share moves to the other one.
+            server.wait_until_ready(1)
+            assert complete(server) == expected
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda n: n.name)
+def test_requests_wait_for_experts_that_come_back(model, expected, number):
+    server = Server(model, "--no-local-experts")
+    with running(server, worker(server, model)) as (_, first), contextlib.ExitStack() as stack:
+        server.wait_until_ready(1)
+        with load(server, expected):
+            time.sleep(0.2)
+            first.signal(number)
+            server.wait_until(lambda status: not status["workers"], what="no worker")
+            assert server.get("/health")[0] == 200 and server.get("/ready")[0] == 503
+            stack.enter_context(running(worker(server, model)))
             server.wait_until_ready(1)
             assert complete(server) == expected
 

@@ -13,6 +13,9 @@ enum EngineFlags {
         Flag(
             "max-batch-tokens", "N",
             "Tokens of a step: how long a prompt delays others (default 256, or --max-sequences + 64)."),
+        Flag(
+            "recovery-timeout", "SECONDS",
+            "How long a request waits for experts that neither a worker nor this process can compute (default 30)."),
         Flag("max-queue", "N", "Requests that wait beyond those before the next gets 429 (default 128)."),
     ]
 
@@ -22,6 +25,9 @@ enum EngineFlags {
             kvMemory: try arguments.bytes("kv-memory"), kvFormat: format)
         options.sequences = try arguments.integer("max-sequences", in: 1...4096) ?? options.sequences
         options.queue = try arguments.integer("max-queue", in: 0...1_000_000) ?? options.queue
+        if let seconds = try arguments.number("recovery-timeout", in: 0...86400) {
+            options.recoveryTimeout = .seconds(seconds)
+        }
         let tokens = try arguments.integer("max-batch-tokens", in: 1...65536)
         if let tokens, tokens < options.sequences {
             throw UsageError(
