@@ -6,24 +6,36 @@
 
 #include "elementwise.h"
 
+/// A page is asked for while this many before it are worked on: each lies elsewhere, which the hardware cannot foresee.
+#define PAGES_AHEAD 2
+
 /// Walks the values of a sequence's positions through its pages.
 typedef struct {
     const shoal_kv_pages *kv;
-    const char *first;      // the head's first row, were it in page 0
-    const uint32_t *block;  // the current page's entry in the table
-    const char *row;        // the next row
-    size_t left;            // rows of the current page from there on
+    const char *first;           // the head's first row, were it in page 0
+    const uint32_t *block;       // the current page's entry in the table
+    const uint32_t *last_block;  // that of the last position
+    const char *row;             // the next row
+    ptrdiff_t ahead;             // from there to a row that will be wanted later
+    size_t left;                 // rows of the current page from there on
     size_t row_bytes;
 } kv_cursor;
 
+INLINE void kv_look_ahead(kv_cursor *cursor) {
+    const uint32_t *later = cursor->block + (cursor->last_block - cursor->block >= PAGES_AHEAD ? PAGES_AHEAD : 0);
+    cursor->ahead = ((ptrdiff_t)*later - (ptrdiff_t)*cursor->block) * (ptrdiff_t)cursor->kv->page_bytes;
+}
+
 INLINE kv_cursor kv_at(
-    const shoal_kv_pages *kv, shoal_kv_format format, size_t kv_head, size_t position) {
+    const shoal_kv_pages *kv, shoal_kv_format format, size_t kv_head, size_t position, size_t last) {
     kv_cursor cursor = {.kv = kv, .row_bytes = shoal_kv_row_bytes(format, kv->head_dim)};
     size_t slot = position % kv->page_tokens;
     cursor.first = kv->pool + kv->values + kv_head * kv->page_tokens * cursor.row_bytes;
     cursor.block = kv->pages + position / kv->page_tokens;
+    cursor.last_block = kv->pages + last / kv->page_tokens;
     cursor.row = cursor.first + *cursor.block * kv->page_bytes + slot * cursor.row_bytes;
     cursor.left = kv->page_tokens - slot;
+    kv_look_ahead(&cursor);
     return cursor;
 }
 
@@ -32,8 +44,11 @@ INLINE const char *kv_next(kv_cursor *cursor) {
     if (cursor->left == 0) {
         cursor->row = cursor->first + *++cursor->block * cursor->kv->page_bytes;
         cursor->left = cursor->kv->page_tokens;
+        kv_look_ahead(cursor);
     }
     const char *row = cursor->row;
+    for (size_t line = 0; line < cursor->row_bytes; line += 64)
+        __builtin_prefetch((const void *)((uintptr_t)row + (uintptr_t)cursor->ahead + line));
     cursor->row += cursor->row_bytes;
     cursor->left--;
     return row;
@@ -62,11 +77,14 @@ INLINE f32x16 load_keys(const char *keys, shoal_kv_format format, size_t page_to
     return __builtin_convertvector(__builtin_convertvector(values, i32x16), f32x16);
 }
 
-/// sums[h * vectors + v] += q[h][begin..<end] · those elements of the keys.
+/// sums[h * vectors + v] += q[h][begin..<end] · those elements of the keys, while those that lie `ahead` are asked for.
 INLINE void add_scores(
-    int heads, int vectors, const char *keys, shoal_kv_format format, size_t page_tokens, size_t slot, const float *q,
-    size_t dim, size_t begin, size_t end, f32x16 *sums) {
-    for (size_t d = begin; d < end; d++)
+    int heads, int vectors, const char *keys, ptrdiff_t ahead, shoal_kv_format format, size_t page_tokens, size_t slot,
+    const float *q, size_t dim, size_t begin, size_t end, f32x16 *sums) {
+    size_t element = format == SHOAL_KV_F32 ? sizeof(float) : format == SHOAL_KV_BF16 ? sizeof(uint16_t) : 1;
+    for (size_t d = begin; d < end; d++) {
+        __builtin_prefetch(
+            (const void *)((uintptr_t)keys + (uintptr_t)ahead + (d * page_tokens + slot) * element));
 #pragma clang loop unroll(full)
         for (int v = 0; v < vectors; v++) {
             f32x16 key = load_keys(keys, format, page_tokens, d, slot + (size_t)v * LANES);
@@ -74,22 +92,24 @@ INLINE void add_scores(
             for (int h = 0; h < heads; h++)
                 sums[h * vectors + v] = fma16(splat(q[(size_t)h * dim + d]), key, sums[h * vectors + v]);
         }
+    }
 }
 
 /// The dot products of the heads' queries with `vectors` times sixteen keys of one page.
 INLINE void dots_of_keys(
-    int heads, int vectors, const char *keys, shoal_kv_format format, size_t page_tokens, size_t slot, const float *q,
-    size_t dim, f32x16 *dots) {
+    int heads, int vectors, const char *keys, ptrdiff_t ahead, shoal_kv_format format, size_t page_tokens, size_t slot,
+    const float *q, size_t dim, f32x16 *dots) {
 #pragma clang loop unroll(full)
     for (int j = 0; j < heads * vectors; j++) dots[j] = splat(0);
     if (format != SHOAL_KV_Q8)
-        return add_scores(heads, vectors, keys, format, page_tokens, slot, q, dim, 0, dim, dots);
+        return add_scores(heads, vectors, keys, ahead, format, page_tokens, slot, q, dim, 0, dim, dots);
     const char *scales = keys + (dim + SHOAL_BLOCK - 1) / SHOAL_BLOCK * SHOAL_BLOCK * page_tokens;
     for (size_t d = 0; d < dim; d += SHOAL_BLOCK) {
         f32x16 sums[ATTENTION_SCORES];
 #pragma clang loop unroll(full)
         for (int j = 0; j < heads * vectors; j++) sums[j] = splat(0);
-        add_scores(heads, vectors, keys, format, page_tokens, slot, q, dim, d, smaller(d + SHOAL_BLOCK, dim), sums);
+        add_scores(
+            heads, vectors, keys, ahead, format, page_tokens, slot, q, dim, d, smaller(d + SHOAL_BLOCK, dim), sums);
 #pragma clang loop unroll(full)
         for (int j = 0; j < heads * vectors; j++) {
             size_t at = d / SHOAL_BLOCK * page_tokens + slot + (size_t)(j % vectors) * LANES;
@@ -108,12 +128,14 @@ INLINE void attention_scores(
     for (size_t at = first / LANES * LANES, vectors; at <= last; at += vectors * LANES) {
         size_t slot = at % kv->page_tokens;
         const char *page = kv->pool + shoal_kv_head_offset(kv, kv->keys, kv_head, at);
+        size_t later = at + PAGES_AHEAD * kv->page_tokens;
+        ptrdiff_t ahead = later <= last ? kv->pool + shoal_kv_head_offset(kv, kv->keys, kv_head, later) - page : 0;
         f32x16 dots[ATTENTION_SCORES];
         vectors = most == 2 && slot + 2 * LANES <= kv->page_tokens && at + LANES <= last ? 2 : 1;
         if (vectors == 2)
-            dots_of_keys(heads, most, page, format, kv->page_tokens, slot, q, kv->head_dim, dots);
+            dots_of_keys(heads, most, page, ahead, format, kv->page_tokens, slot, q, kv->head_dim, dots);
         else
-            dots_of_keys(heads, 1, page, format, kv->page_tokens, slot, q, kv->head_dim, dots);
+            dots_of_keys(heads, 1, page, ahead, format, kv->page_tokens, slot, q, kv->head_dim, dots);
         for (size_t v = 0; v < vectors; v++) {
             size_t from = at + v * LANES, begin = from < first ? first : from, end = smaller(from + LANES, last + 1);
             for (size_t h = 0; h < (size_t)heads; h++) {
@@ -167,7 +189,7 @@ INLINE void attention_of(
     const shoal_kv_pages *kv, shoal_kv_format format, size_t kv_head, size_t group, const float *q,
     const uint16_t *sinks, float scale, size_t first, size_t last, float *scores, float *denominators, float *out) {
     size_t keys = last - first + 1, dim = kv->head_dim;
-    kv_cursor value = kv_at(kv, format, kv_head, first);
+    kv_cursor value = kv_at(kv, format, kv_head, first, last);
     size_t h = 0;
     for (; h + ATTENTION_SCORE_HEADS <= group; h += ATTENTION_SCORE_HEADS)
         attention_scores(
