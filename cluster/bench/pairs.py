@@ -1,0 +1,126 @@
+"""Bursts of decoding and prefill in turn, of servers side by side. Called by cluster/bench/pairs."""
+
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+from processes import SHOAL, Server, ShoalProcess, running  # noqa: E402
+
+ROUNDS = int(os.environ.get("ROUNDS", "12"))
+DEPTHS = [int(depth) for depth in os.environ.get("DEPTHS", "0 2048 16384").split()]
+TOKENS, PROMPT, WORKERS = 16, 512, 2
+# The coordinator first tries out how many micro-batches are faster.
+WARM_UP = 12
+THREADS = os.cpu_count()
+
+
+@contextlib.contextmanager
+def cluster(model, keys):
+    """A coordinator and workers that share the threads; with keys where there is a folder of them."""
+    flags = ["--threads", THREADS, "--context", max(DEPTHS) + 1024, "--kv-memory", "1G"]
+    worker = ["--threads", max(1, THREADS // WORKERS)]
+    if keys:
+        flags += ["--key", keys / "coordinator.key", "--authorized", keys / "worker.pub"]
+        worker += ["--key", keys / "worker.key", "--coordinator-key", keys / "coordinator.pub"]
+    server = Server(model, *flags)
+    with running(server), contextlib.ExitStack() as stack:
+        for _ in range(WORKERS):
+            process = ShoalProcess("worker", "--join", server.endpoint, "--model", model, *worker)
+            stack.enter_context(running(process))
+
+        def holds_all(status):
+            workers = status["workers"]
+            return len(workers) == WORKERS and all(each["experts"] == status["experts"] for each in workers)
+
+        server.wait_until(holds_all, seconds=600, what="every worker to hold every expert")
+        yield server
+
+
+def stream(server, prompt, tokens):
+    """The times of the request and of each token."""
+    # Letters alone: text that is held back until a character is whole would hide when its tokens came.
+    letters = {str(token): 100 for token in range(64, 90)}
+    body = {"prompt": prompt, "max_tokens": tokens, "ignore_eos": True, "stream": True, "seed": 1, "logit_bias": letters}
+    connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=1800)
+    times = [time.perf_counter()]
+    connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
+    for line in connection.getresponse():
+        if line.startswith(b"data: {") and json.loads(line[6:])["choices"][0]["text"]:
+            times.append(time.perf_counter())
+    connection.close()
+    assert len(times) == tokens + 1, f"{len(times) - 1} of {tokens} tokens came"
+    return times
+
+
+class Case:
+    """One kind of burst; its rates, in tokens a second, by round."""
+
+    def __init__(self, name, server, depth=None):
+        self.name, self.server, self.rates = name, server, []
+        self.prompt = None if depth is None else prompt_of(max(1, depth))
+
+    @property
+    def is_prefill(self):
+        return self.prompt is None
+
+    def run(self, counts=True):
+        if self.is_prefill:
+            start, first = stream(self.server, prompt_of(PROMPT), 1)
+            rate = PROMPT / (first - start)
+        else:
+            times = stream(self.server, self.prompt, TOKENS + 1)
+            rate = TOKENS / (times[-1] - times[1])
+        if counts:
+            self.rates.append(rate)
+
+
+def prompt_of(length):
+    return [random.randrange(100, 100000) for _ in range(length)]
+
+
+def show(case, baseline):
+    ratios = [mine / theirs for mine, theirs in zip(case.rates, baseline.rates)]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    rate = statistics.median(case.rates)
+    print(f"{case.name:<52}{rate:>10.1f}{middle:>9.3f} ({low:.3f} to {high:.3f})")
+
+
+def main():
+    model = pathlib.Path(sys.argv[1])
+    random.seed(1)
+    with contextlib.ExitStack() as stack:
+        keys = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for name in ("coordinator", "worker"):
+            subprocess.run([SHOAL, "keygen", keys / name], check=True, stdout=subprocess.DEVNULL)
+        alone = Server(model, "--threads", THREADS, "--context", max(DEPTHS) + 1024, "--kv-memory", "2G")
+        stack.enter_context(running(alone))
+        alone.wait_until_ready(0, seconds=600)
+        cases = [Case(f"decoding at depth {depth}, one process", alone, depth) for depth in DEPTHS]
+        cases += [Case(f"prefill of {PROMPT} tokens, one process", alone)]
+        for name, folder in (("", None), (", keys", keys)):
+            server = stack.enter_context(cluster(model, folder))
+            cases += [Case(f"decoding, coordinator and {WORKERS} workers{name}", server, 0)]
+            cases += [Case(f"prefill, coordinator and {WORKERS} workers{name}", server)]
+        for case in cases:
+            for _ in range(WARM_UP if case.is_prefill else 2):
+                case.run(counts=False)
+        for index in range(ROUNDS):
+            print(f"round {index + 1} of {ROUNDS}", file=sys.stderr)
+            for case in cases if index % 2 == 0 else reversed(cases):
+                case.run()
+    print(f"{'':<52}{'tokens/s':>10}    ratio to one process, at depth 0: median (quartiles)")
+    for case in cases:
+        baseline = next(other for other in cases if other.is_prefill == case.is_prefill)
+        show(case, baseline)
+
+
+main()
