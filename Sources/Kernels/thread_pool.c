@@ -10,11 +10,14 @@
 //
 // An idle thread spins for some microseconds, which is the time between two loops of one forward pass, and then parks:
 // several pools may share few cores, and a spinning thread would take another's.
+#define _GNU_SOURCE
 #include "Kernels.h"
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SPINS 400  // about ten microseconds
 
@@ -32,6 +35,7 @@ struct shoal_thread_pool {
     atomic_uint loops;  // so many have begun; and one more for the end
     atomic_bool ending;
     unsigned threads;
+    int shall_pin;  // at the next loop, when it is known who calls
     pthread_mutex_t mutex;
     pthread_cond_t work_available, work_done;
     unsigned parked;  // threads that wait for work; guarded by the mutex
@@ -126,8 +130,33 @@ shoal_thread_pool *shoal_thread_pool_create(unsigned threads) {
     return pool;
 }
 
+void shoal_thread_pool_pin(shoal_thread_pool *pool) { pool->shall_pin = 1; }
+
+/// Binds lane i to the i-th of the processors that the process may use, going round where there are fewer. Two pools
+/// that one thread calls in turn so agree on its processor.
+static void pin(shoal_thread_pool *pool) {
+#if defined(__linux__)
+    cpu_set_t allowed;
+    // The process's first thread, which computes nothing: the caller's own set may be the work of another pool.
+    if (sched_getaffinity(getpid(), sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) == 0) return;
+    int cpu = -1;
+    for (unsigned i = 0; i < pool->threads; i++) {
+        do cpu = (cpu + 1) % CPU_SETSIZE;
+        while (!CPU_ISSET(cpu, &allowed));
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        pthread_setaffinity_np(i == 0 ? pthread_self() : pool->lanes[i].handle, sizeof one, &one);
+    }
+#endif
+}
+
 void shoal_thread_pool_run(
     shoal_thread_pool *pool, size_t count, void (*work)(void *context, size_t index), void *context) {
+    if (pool->shall_pin) {
+        pool->shall_pin = 0;
+        pin(pool);
+    }
     if (pool->threads == 1 || count <= 1 || count > UINT32_MAX) {
         for (size_t index = 0; index < count; index++) work(context, index);
         return;

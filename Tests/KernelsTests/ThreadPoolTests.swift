@@ -51,6 +51,36 @@ struct ThreadPoolTests {
         }
     }
 
+    @Test("pinned threads compute each on one processor, and every index once")
+    func pinned() async throws {
+        // On a thread of its own, which may be bound.
+        try await withCheckedThrowingContinuation { (done: CheckedContinuation<Void, any Error>) in
+            Thread.detachNewThread {
+                done.resume(
+                    with: Result {
+                        try withPool(threads: 3) { pool in
+                            shoal_thread_pool_pin(pool)
+                            let counters = Counters(100)
+                            let unbound = Mutex(0)
+                            for _ in 0..<50 {
+                                run(pool, count: 100) {
+                                    counters.hit($0)
+                                    var set = cpu_set_t()
+                                    sched_getaffinity(0, MemoryLayout<cpu_set_t>.size, &set)
+                                    let processors = withUnsafeBytes(of: &set) {
+                                        $0.reduce(0) { $0 + $1.nonzeroBitCount }
+                                    }
+                                    if processors != 1 { unbound.withLock { $0 += 1 } }
+                                }
+                            }
+                            #expect(counters.all(50))
+                            #expect(unbound.withLock { $0 } == 0)
+                        }
+                    })
+            }
+        }
+    }
+
     @Test("what a loop wrote is seen when it has returned, also after the threads went to sleep")
     func visibility() throws {
         try withPool(threads: 3) { pool in

@@ -282,6 +282,10 @@ void shoal_thread_pool_run(
     shoal_thread_pool *pool, size_t count, void (*work)(void *_Nullable context, size_t index),
     void *_Nullable context);
 
+/// Binds every thread, the caller of the next loop included, to a processor of its own from that loop on. Nothing happens
+/// where the system does not allow it. Worth it only where nothing else computes on the machine.
+void shoal_thread_pool_pin(shoal_thread_pool *pool);
+
 unsigned shoal_thread_pool_threads(const shoal_thread_pool *pool);
 
 /// Ends and joins the threads.
