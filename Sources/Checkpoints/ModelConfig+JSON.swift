@@ -12,19 +12,19 @@ extension ModelConfig {
         try Self.refuseUnsupported(fields)
 
         vocabularySize = try fields.integer("vocab_size", in: 1...1 << 24)
-        hiddenSize = try fields.integer("hidden_size", in: 1...1 << 17)
-        intermediateSize = try fields.integer("intermediate_size", in: 1...1 << 17)
+        hiddenSize = try fields.integer("hidden_size", in: Bounds.width)
+        intermediateSize = try fields.integer("intermediate_size", in: Bounds.width)
         layerTypes = try Self.layerTypes(fields)
         headCount = try fields.integer("num_attention_heads", in: 1...1 << 12)
         keyValueHeadCount = try fields.integer("num_key_value_heads", in: 1...headCount)
         headDimension = try fields.integer("head_dim", in: 2...1 << 12)
-        expertCount = try fields.integer("num_local_experts", in: 1...1 << 14)
+        expertCount = try fields.integer("num_local_experts", in: Bounds.experts)
         expertsPerToken = try Self.expertsPerToken(fields, of: expertCount)
         slidingWindow = try fields.integer("sliding_window", in: 1...1 << 30)
         maxPositions = try fields.integer("max_position_embeddings", in: 1...1 << 30)
         rmsNormEpsilon = Float(try fields.real("rms_norm_eps", in: 1e-12...1))
-        swigluLimit = Float(try fields.real("swiglu_limit", in: 1e-3...1e6, default: 7))
-        swigluAlpha = Float(try fields.real("swiglu_alpha", in: 1e-3...1e3, default: 1.702))
+        swigluLimit = Float(try fields.real("swiglu_limit", in: Bounds.swigluLimit, default: 7))
+        swigluAlpha = Float(try fields.real("swiglu_alpha", in: Bounds.swigluAlpha, default: 1.702))
         rope = try RoPE(fields)
         expertFormat = try Self.expertFormat(fields)
         endOfSequenceTokens = []
@@ -35,7 +35,7 @@ extension ModelConfig {
         guard headDimension.isMultiple(of: 2) else { throw fields.refusal("head_dim", expected: "an even number") }
         if expertFormat == .mxfp4 {
             for field in ["hidden_size", "intermediate_size"] {
-                guard try fields.integer(field, in: 1...1 << 17).isMultiple(of: 32) else {
+                guard try fields.integer(field, in: Bounds.width).isMultiple(of: 32) else {
                     throw fields.refusal(field, expected: "a multiple of 32, the length of an MXFP4 block")
                 }
             }
@@ -55,15 +55,13 @@ extension ModelConfig {
         try fields.require("torch_dtype", is: "bfloat16")
     }
 
-    static let maximumLayers = 1 << 10
-
     /// Sliding, full, sliding, …
     static func alternatingLayers(_ count: Int) -> [LayerType] {
         (0..<count).map { $0.isMultiple(of: 2) ? .slidingAttention : .fullAttention }
     }
 
     private static func layerTypes(_ fields: ConfigFields) throws -> [LayerType] {
-        let count = try fields.integer("num_hidden_layers", in: 1...maximumLayers)
+        let count = try fields.integer("num_hidden_layers", in: Bounds.layers)
         guard let value = fields["layer_types"] else {
             return alternatingLayers(count)
         }

@@ -47,6 +47,9 @@ public struct Synthesis: Sendable {
     /// number that no config may have is refused when the checkpoint is written.
     public var layerCount: Int {
         get { config.layerCount }
-        set { config.layerTypes = ModelConfig.alternatingLayers(min(max(newValue, 0), ModelConfig.maximumLayers + 1)) }
+        set {
+            let most = ModelConfig.Bounds.layers.upperBound + 1
+            config.layerTypes = ModelConfig.alternatingLayers(min(max(newValue, 0), most))
+        }
     }
 }

@@ -4,8 +4,11 @@ import Foundation
 final class BackgroundThread: Sendable {
     private let ended = DispatchSemaphore(value: 0)
 
-    init(_ name: String, _ body: @escaping @Sendable () -> Void) {
+    /// - Parameter yields: whether the thread leaves the processor to others, where they want it.
+    init(_ name: String, yields: Bool = false, _ body: @escaping @Sendable () -> Void) {
         let thread = Thread { [ended] in
+            // Linux takes this for the thread alone.
+            if yields { setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10) }
             body()
             ended.signal()
         }

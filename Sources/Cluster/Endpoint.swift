@@ -53,11 +53,17 @@ public struct Endpoint: Sendable, Equatable, CustomStringConvertible {
 
     /// Where the data socket may go beside a control socket bound here, the best place first: one port above, so that
     /// tunnels and firewalls can be told, or any free one where that is taken.
-    package var candidatesForData: [Endpoint] {
+    package var candidatesForData: [Endpoint] { candidates(1, ".data") }
+
+    /// The same for the weights socket, two ports above.
+    package var candidatesForWeights: [Endpoint] { candidates(2, ".weights") }
+
+    private func candidates(_ distance: UInt16, _ suffix: String) -> [Endpoint] {
         switch address {
         case .tcp(let host, let port):
-            (port == 0 || port == .max ? [0] : [port + 1, 0]).map { Endpoint(.tcp(host: host, port: $0)) }
-        case .ipc(let path): [Endpoint(.ipc(path: path + ".data"))]
+            (port == 0 || port > .max - distance ? [0] : [port + distance, 0])
+                .map { Endpoint(.tcp(host: host, port: $0)) }
+        case .ipc(let path): [Endpoint(.ipc(path: path + suffix))]
         }
     }
 

@@ -25,7 +25,7 @@ package struct ModelIdentity: Sendable {
     package let shape: ModelShape
     /// SHA-256 of config and weights.
     package let digest: [UInt8]
-    /// Bytes that one expert of one layer occupies; the largest where layers differ.
+    /// Bytes that one expert of one layer occupies.
     package let bytesPerExpert: Int
 
     package init(shape: ModelShape, digest: [UInt8], bytesPerExpert: Int) {
@@ -35,23 +35,14 @@ package struct ModelIdentity: Sendable {
     }
 
     init(_ checkpoint: Checkpoint) throws {
-        let config = checkpoint.config
-        shape = ModelShape(
-            layers: config.layerCount, experts: config.expertCount, hiddenSize: config.hiddenSize,
-            intermediateSize: config.intermediateSize)
-        digest = try checkpoint.digest()
-        let layers = checkpoint.layers.map { layer in layer.experts.all.reduce(0) { $0 + $1.bytes.count } }
-        bytesPerExpert = max(1, (layers.max() ?? 0) / max(1, config.expertCount))
+        self.init(checkpoint.expertConfig, digest: try checkpoint.digest())
     }
-}
 
-extension ExpertTensors {
-    /// All of them; each is [experts, …], so that an expert's part is one range of bytes.
-    var all: [Tensor] {
-        switch self {
-        case .mxfp4(let gateUpBlocks, let gateUpScales, let gateUpBias, let downBlocks, let downScales, let downBias):
-            [gateUpBlocks, gateUpScales, gateUpBias, downBlocks, downScales, downBias]
-        case .bf16(let gateUp, let gateUpBias, let down, let downBias): [gateUp, gateUpBias, down, downBias]
-        }
+    init(_ config: ExpertConfig, digest: [UInt8]) {
+        self.init(
+            shape: ModelShape(
+                layers: config.layerCount, experts: config.expertCount, hiddenSize: config.hiddenSize,
+                intermediateSize: config.intermediateSize),
+            digest: digest, bytesPerExpert: ExpertLayout(config).byteCount)
     }
 }

@@ -97,6 +97,96 @@ void   shoal__join__free_unpacked
   assert(message->base.descriptor == &shoal__join__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   shoal__model__init
+                     (Shoal__Model         *message)
+{
+  static const Shoal__Model init_value = SHOAL__MODEL__INIT;
+  *message = init_value;
+}
+size_t shoal__model__get_packed_size
+                     (const Shoal__Model *message)
+{
+  assert(message->base.descriptor == &shoal__model__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t shoal__model__pack
+                     (const Shoal__Model *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &shoal__model__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t shoal__model__pack_to_buffer
+                     (const Shoal__Model *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &shoal__model__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Shoal__Model *
+       shoal__model__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Shoal__Model *)
+     protobuf_c_message_unpack (&shoal__model__descriptor,
+                                allocator, len, data);
+}
+void   shoal__model__free_unpacked
+                     (Shoal__Model *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &shoal__model__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   shoal__loading__init
+                     (Shoal__Loading         *message)
+{
+  static const Shoal__Loading init_value = SHOAL__LOADING__INIT;
+  *message = init_value;
+}
+size_t shoal__loading__get_packed_size
+                     (const Shoal__Loading *message)
+{
+  assert(message->base.descriptor == &shoal__loading__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t shoal__loading__pack
+                     (const Shoal__Loading *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &shoal__loading__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t shoal__loading__pack_to_buffer
+                     (const Shoal__Loading *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &shoal__loading__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Shoal__Loading *
+       shoal__loading__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Shoal__Loading *)
+     protobuf_c_message_unpack (&shoal__loading__descriptor,
+                                allocator, len, data);
+}
+void   shoal__loading__free_unpacked
+                     (Shoal__Loading *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &shoal__loading__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   shoal__assign__init
                      (Shoal__Assign         *message)
 {
@@ -547,6 +637,141 @@ void   shoal__data_message__free_unpacked
   assert(message->base.descriptor == &shoal__data_message__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   shoal__manifest__init
+                     (Shoal__Manifest         *message)
+{
+  static const Shoal__Manifest init_value = SHOAL__MANIFEST__INIT;
+  *message = init_value;
+}
+size_t shoal__manifest__get_packed_size
+                     (const Shoal__Manifest *message)
+{
+  assert(message->base.descriptor == &shoal__manifest__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t shoal__manifest__pack
+                     (const Shoal__Manifest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &shoal__manifest__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t shoal__manifest__pack_to_buffer
+                     (const Shoal__Manifest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &shoal__manifest__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Shoal__Manifest *
+       shoal__manifest__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Shoal__Manifest *)
+     protobuf_c_message_unpack (&shoal__manifest__descriptor,
+                                allocator, len, data);
+}
+void   shoal__manifest__free_unpacked
+                     (Shoal__Manifest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &shoal__manifest__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   shoal__chunk__init
+                     (Shoal__Chunk         *message)
+{
+  static const Shoal__Chunk init_value = SHOAL__CHUNK__INIT;
+  *message = init_value;
+}
+size_t shoal__chunk__get_packed_size
+                     (const Shoal__Chunk *message)
+{
+  assert(message->base.descriptor == &shoal__chunk__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t shoal__chunk__pack
+                     (const Shoal__Chunk *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &shoal__chunk__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t shoal__chunk__pack_to_buffer
+                     (const Shoal__Chunk *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &shoal__chunk__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Shoal__Chunk *
+       shoal__chunk__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Shoal__Chunk *)
+     protobuf_c_message_unpack (&shoal__chunk__descriptor,
+                                allocator, len, data);
+}
+void   shoal__chunk__free_unpacked
+                     (Shoal__Chunk *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &shoal__chunk__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   shoal__weights_message__init
+                     (Shoal__WeightsMessage         *message)
+{
+  static const Shoal__WeightsMessage init_value = SHOAL__WEIGHTS_MESSAGE__INIT;
+  *message = init_value;
+}
+size_t shoal__weights_message__get_packed_size
+                     (const Shoal__WeightsMessage *message)
+{
+  assert(message->base.descriptor == &shoal__weights_message__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t shoal__weights_message__pack
+                     (const Shoal__WeightsMessage *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &shoal__weights_message__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t shoal__weights_message__pack_to_buffer
+                     (const Shoal__WeightsMessage *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &shoal__weights_message__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Shoal__WeightsMessage *
+       shoal__weights_message__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Shoal__WeightsMessage *)
+     protobuf_c_message_unpack (&shoal__weights_message__descriptor,
+                                allocator, len, data);
+}
+void   shoal__weights_message__free_unpacked
+                     (Shoal__WeightsMessage *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &shoal__weights_message__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 static const ProtobufCFieldDescriptor shoal__shape__field_descriptors[4] =
 {
   {
@@ -725,6 +950,173 @@ const ProtobufCMessageDescriptor shoal__join__descriptor =
   shoal__join__field_indices_by_name,
   1,  shoal__join__number_ranges,
   (ProtobufCMessageInit) shoal__join__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor shoal__model__field_descriptors[6] =
+{
+  {
+    "checkpoint_digest",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Shoal__Model, checkpoint_digest),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "shape",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Shoal__Model, shape),
+    &shoal__shape__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "format",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Shoal__Model, format),
+    &shoal__expert_format__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "swiglu_limit",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FLOAT,
+    0,   /* quantifier_offset */
+    offsetof(Shoal__Model, swiglu_limit),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "swiglu_alpha",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FLOAT,
+    0,   /* quantifier_offset */
+    offsetof(Shoal__Model, swiglu_alpha),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "weights_endpoint",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Shoal__Model, weights_endpoint),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned shoal__model__field_indices_by_name[] = {
+  0,   /* field[0] = checkpoint_digest */
+  2,   /* field[2] = format */
+  1,   /* field[1] = shape */
+  4,   /* field[4] = swiglu_alpha */
+  3,   /* field[3] = swiglu_limit */
+  5,   /* field[5] = weights_endpoint */
+};
+static const ProtobufCIntRange shoal__model__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 6 }
+};
+const ProtobufCMessageDescriptor shoal__model__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "shoal.Model",
+  "Model",
+  "Shoal__Model",
+  "shoal",
+  sizeof(Shoal__Model),
+  6,
+  shoal__model__field_descriptors,
+  shoal__model__field_indices_by_name,
+  1,  shoal__model__number_ranges,
+  (ProtobufCMessageInit) shoal__model__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor shoal__loading__field_descriptors[3] =
+{
+  {
+    "loaded_bytes",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Shoal__Loading, loaded_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "wanted_bytes",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Shoal__Loading, wanted_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "received_bytes",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Shoal__Loading, received_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned shoal__loading__field_indices_by_name[] = {
+  0,   /* field[0] = loaded_bytes */
+  2,   /* field[2] = received_bytes */
+  1,   /* field[1] = wanted_bytes */
+};
+static const ProtobufCIntRange shoal__loading__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor shoal__loading__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "shoal.Loading",
+  "Loading",
+  "Shoal__Loading",
+  "shoal",
+  sizeof(Shoal__Loading),
+  3,
+  shoal__loading__field_descriptors,
+  shoal__loading__field_indices_by_name,
+  1,  shoal__loading__number_ranges,
+  (ProtobufCMessageInit) shoal__loading__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor shoal__assign__field_descriptors[5] =
@@ -998,7 +1390,7 @@ const ProtobufCMessageDescriptor shoal__refuse__descriptor =
   (ProtobufCMessageInit) shoal__refuse__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor shoal__control_message__field_descriptors[7] =
+static const ProtobufCFieldDescriptor shoal__control_message__field_descriptors[9] =
 {
   {
     "protocol_version",
@@ -1084,12 +1476,38 @@ static const ProtobufCFieldDescriptor shoal__control_message__field_descriptors[
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "model",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Shoal__ControlMessage, body_case),
+    offsetof(Shoal__ControlMessage, model),
+    &shoal__model__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "loading",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Shoal__ControlMessage, body_case),
+    offsetof(Shoal__ControlMessage, loading),
+    &shoal__loading__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned shoal__control_message__field_indices_by_name[] = {
   2,   /* field[2] = assign */
   4,   /* field[4] = heartbeat */
   1,   /* field[1] = join */
   5,   /* field[5] = leave */
+  8,   /* field[8] = loading */
+  7,   /* field[7] = model */
   0,   /* field[0] = protocol_version */
   3,   /* field[3] = ready */
   6,   /* field[6] = refuse */
@@ -1097,7 +1515,7 @@ static const unsigned shoal__control_message__field_indices_by_name[] = {
 static const ProtobufCIntRange shoal__control_message__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 7 }
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor shoal__control_message__descriptor =
 {
@@ -1107,7 +1525,7 @@ const ProtobufCMessageDescriptor shoal__control_message__descriptor =
   "Shoal__ControlMessage",
   "shoal",
   sizeof(Shoal__ControlMessage),
-  7,
+  9,
   shoal__control_message__field_descriptors,
   shoal__control_message__field_indices_by_name,
   1,  shoal__control_message__number_ranges,
@@ -1422,6 +1840,198 @@ const ProtobufCMessageDescriptor shoal__data_message__descriptor =
   (ProtobufCMessageInit) shoal__data_message__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor shoal__manifest__field_descriptors[2] =
+{
+  {
+    "layer",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Shoal__Manifest, layer),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "expert",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Shoal__Manifest, expert),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned shoal__manifest__field_indices_by_name[] = {
+  1,   /* field[1] = expert */
+  0,   /* field[0] = layer */
+};
+static const ProtobufCIntRange shoal__manifest__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor shoal__manifest__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "shoal.Manifest",
+  "Manifest",
+  "Shoal__Manifest",
+  "shoal",
+  sizeof(Shoal__Manifest),
+  2,
+  shoal__manifest__field_descriptors,
+  shoal__manifest__field_indices_by_name,
+  1,  shoal__manifest__number_ranges,
+  (ProtobufCMessageInit) shoal__manifest__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor shoal__chunk__field_descriptors[3] =
+{
+  {
+    "layer",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Shoal__Chunk, layer),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "expert",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Shoal__Chunk, expert),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "index",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Shoal__Chunk, index),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned shoal__chunk__field_indices_by_name[] = {
+  1,   /* field[1] = expert */
+  2,   /* field[2] = index */
+  0,   /* field[0] = layer */
+};
+static const ProtobufCIntRange shoal__chunk__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor shoal__chunk__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "shoal.Chunk",
+  "Chunk",
+  "Shoal__Chunk",
+  "shoal",
+  sizeof(Shoal__Chunk),
+  3,
+  shoal__chunk__field_descriptors,
+  shoal__chunk__field_indices_by_name,
+  1,  shoal__chunk__number_ranges,
+  (ProtobufCMessageInit) shoal__chunk__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor shoal__weights_message__field_descriptors[4] =
+{
+  {
+    "protocol_version",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Shoal__WeightsMessage, protocol_version),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "checkpoint_digest",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Shoal__WeightsMessage, checkpoint_digest),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "manifest",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Shoal__WeightsMessage, body_case),
+    offsetof(Shoal__WeightsMessage, manifest),
+    &shoal__manifest__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "chunk",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Shoal__WeightsMessage, body_case),
+    offsetof(Shoal__WeightsMessage, chunk),
+    &shoal__chunk__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned shoal__weights_message__field_indices_by_name[] = {
+  1,   /* field[1] = checkpoint_digest */
+  3,   /* field[3] = chunk */
+  2,   /* field[2] = manifest */
+  0,   /* field[0] = protocol_version */
+};
+static const ProtobufCIntRange shoal__weights_message__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor shoal__weights_message__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "shoal.WeightsMessage",
+  "WeightsMessage",
+  "Shoal__WeightsMessage",
+  "shoal",
+  sizeof(Shoal__WeightsMessage),
+  4,
+  shoal__weights_message__field_descriptors,
+  shoal__weights_message__field_indices_by_name,
+  1,  shoal__weights_message__number_ranges,
+  (ProtobufCMessageInit) shoal__weights_message__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCEnumValue shoal__precision__enum_values_by_number[4] =
 {
   { "PRECISION_UNSPECIFIED", "SHOAL__PRECISION__PRECISION_UNSPECIFIED", 0 },
@@ -1452,5 +2062,35 @@ const ProtobufCEnumDescriptor shoal__precision__descriptor =
   shoal__precision__enum_values_by_name,
   1,
   shoal__precision__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCEnumValue shoal__expert_format__enum_values_by_number[3] =
+{
+  { "EXPERT_FORMAT_UNSPECIFIED", "SHOAL__EXPERT_FORMAT__EXPERT_FORMAT_UNSPECIFIED", 0 },
+  { "EXPERT_FORMAT_MXFP4", "SHOAL__EXPERT_FORMAT__EXPERT_FORMAT_MXFP4", 1 },
+  { "EXPERT_FORMAT_BF16", "SHOAL__EXPERT_FORMAT__EXPERT_FORMAT_BF16", 2 },
+};
+static const ProtobufCIntRange shoal__expert_format__value_ranges[] = {
+{0, 0},{0, 3}
+};
+static const ProtobufCEnumValueIndex shoal__expert_format__enum_values_by_name[3] =
+{
+  { "EXPERT_FORMAT_BF16", 2 },
+  { "EXPERT_FORMAT_MXFP4", 1 },
+  { "EXPERT_FORMAT_UNSPECIFIED", 0 },
+};
+const ProtobufCEnumDescriptor shoal__expert_format__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "shoal.ExpertFormat",
+  "ExpertFormat",
+  "Shoal__ExpertFormat",
+  "shoal",
+  3,
+  shoal__expert_format__enum_values_by_number,
+  3,
+  shoal__expert_format__enum_values_by_name,
+  1,
+  shoal__expert_format__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };

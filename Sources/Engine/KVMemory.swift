@@ -67,7 +67,7 @@ extension KVMemory {
     /// Bytes that this process may still take without pressing out `mapped` bytes of files, as much of which as there is
     /// room for is better kept in memory: what the machine or its control group has available, less these, but at least
     /// a quarter; and of that nine tenths.
-    static func spare(mapped: Int) -> Int {
+    package static func spare(mapped: Int) -> Int {
         let available = [machineAvailable, controlGroupAvailable].compactMap(\.self).min()
         // Where neither says, a quarter of the machine is a guess that hurts nobody.
         guard let available else { return Int(clamping: ProcessInfo.processInfo.physicalMemory / 4) }

@@ -1,14 +1,14 @@
 public import Checkpoints
 import Kernels
 
-/// The experts computed in this process, straight from the checkpoint: for a cluster of one, in a worker, and for rows
-/// that no worker owns. Not Sendable: one thread at a time.
+/// The experts computed in this process, straight from where their source has them: for a cluster of one, in a worker,
+/// and for rows that no worker owns. Not Sendable: one thread at a time.
 public final class LocalExperts: ExpertExecutor {
     /// What rows and outputs look like.
     public let format: ExpertRowFormat
 
     private var form: RowForm { format.precision.expertForm }
-    private let config: ModelConfig
+    private let config: ExpertConfig
     private let matrices: ExpertMatrices
     private let kernels: Kernels
     private let pool: ThreadPool
@@ -32,18 +32,17 @@ public final class LocalExperts: ExpertExecutor {
     /// Sees what the gate and up rows gave, bias included, before the activation: (layer, slot, [2 * intermediate]).
     package var gateUpObserver: ((_ layer: Int, _ slot: Int, _ values: UnsafeBufferPointer<Float>) -> Void)?
 
-    /// Computes experts of `checkpoint` with `threads` threads, the caller's included.
+    /// Computes experts of `source`, such as a checkpoint, with `threads` threads, the caller's included.
     /// - Throws: ``ModelError``.
-    public convenience init(checkpoint: Checkpoint, precision: Precision, threads: Int) throws {
+    public convenience init(_ source: any ExpertSource, precision: Precision, threads: Int) throws {
         self.init(
-            checkpoint: checkpoint, precision: precision, pool: try ThreadPool(threads: threads),
-            kernels: try selectedKernels())
+            source, precision: precision, pool: try ThreadPool(threads: threads), kernels: try selectedKernels())
     }
 
-    package init(checkpoint: Checkpoint, precision: Precision, pool: ThreadPool, kernels: Kernels) {
-        config = checkpoint.config
+    package init(_ source: any ExpertSource, precision: Precision, pool: ThreadPool, kernels: Kernels) {
+        config = source.expertConfig
         format = ExpertRowFormat(precision: precision, hiddenSize: config.hiddenSize)
-        matrices = ExpertMatrices(checkpoint: checkpoint, precision: precision, pool: pool)
+        matrices = ExpertMatrices(source: source, precision: precision, pool: pool)
         inputs = Activations(columns: config.hiddenSize)
         activated = Activations(columns: config.intermediateSize)
         places = Scratch(count: config.expertCount)
@@ -58,8 +57,10 @@ public final class LocalExperts: ExpertExecutor {
     public func finish() {}
 
     /// Computes every assignment: rows grouped by expert, so that each weight is read once.
-    public func start(_ batch: ExpertBatch) {
-        group(batch)
+    /// - Throws: ``ModelError`` when the source does not have an expert.
+    public func start(_ batch: ExpertBatch) throws {
+        try group(batch)
+        defer { groups.removeAll(keepingCapacity: true) }
         let count = batch.assignments.count
         let (hidden, intermediate) = (config.hiddenSize, config.intermediateSize)
         inputs.resize(rows: count)
@@ -93,7 +94,7 @@ public final class LocalExperts: ExpertExecutor {
     }
 
     /// Fills `order` with the assignments sorted by expert, and `groups` with each expert's range (a counting sort).
-    private func group(_ batch: ExpertBatch) {
+    private func group(_ batch: ExpertBatch) throws {
         let places = places.base
         places.update(repeating: 0, count: config.expertCount)
         for assignment in batch.assignments { places[Int(assignment.expert)] += 1 }
@@ -101,7 +102,10 @@ public final class LocalExperts: ExpertExecutor {
         var start = 0
         for expert in 0..<config.expertCount where places[expert] > 0 {
             let range = start..<start + places[expert]
-            groups.append(Group(matrices: matrices.pair(layer: batch.layer, expert: expert), range: range))
+            guard let pair = matrices.pair(layer: batch.layer, expert: expert) else {
+                throw ModelError("expert \(expert) of layer \(batch.layer) is not here")
+            }
+            groups.append(Group(matrices: pair, range: range))
             places[expert] = start
             start = range.upperBound
         }

@@ -102,6 +102,6 @@ public final class Transformer {
 
     /// The same threads for experts computed in this process, between the layers' other work.
     public func makeLocalExperts() -> LocalExperts {
-        LocalExperts(checkpoint: checkpoint, precision: precision, pool: pool, kernels: kernels)
+        LocalExperts(checkpoint, precision: precision, pool: pool, kernels: kernels)
     }
 }

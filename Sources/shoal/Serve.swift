@@ -89,7 +89,7 @@ private struct Serving {
         let coordinator = try Coordinator(
             checkpoint: checkpoint, precision: model.precision, bind: bind, protection: protection,
             localExperts: hasLocalExperts
-                ? LocalExperts(checkpoint: checkpoint, precision: model.precision, threads: model.threads) : nil,
+                ? LocalExperts(checkpoint, precision: model.precision, threads: model.threads) : nil,
             replicas: replicas, log: log)
         defer { coordinator.shutdown() }
         let workers = try WorkerProcesses(

@@ -1,3 +1,4 @@
+import Engine
 import Foundation
 import JSON
 
@@ -38,7 +39,7 @@ enum Status: Command {
         }
         let header = ["WORKER", "STATE", "EXPERTS", "THREADS", "BATCHES", "ROWS", "FAILURES", "MS/BATCH"]
         let fields = ["name", "state", "experts", "threads", "batches", "rows", "failures", "millisecondsPerBatch"]
-        let rows = workers.map { worker in fields.map { text(worker[$0]) } }
+        let rows = workers.map { worker in fields.map { $0 == "state" ? state(of: worker) : text(worker[$0]) } }
         for row in workers.isEmpty ? [] : [header] + rows {
             let cells = row.enumerated().map { column, cell in
                 let width = ([header] + rows).map { $0[column].count }.max() ?? 0
@@ -46,6 +47,14 @@ enum Status: Command {
             }
             try printOutput(cells.joined(separator: "  "))
         }
+    }
+
+    /// Of a worker whose experts come over the network, also how far it is.
+    private static func state(of worker: JSONValue) -> String {
+        let state = text(worker["state"])
+        guard let loaded = worker["loadedBytes"]?.integer, let wanted = worker["wantedBytes"]?.integer, loaded < wanted
+        else { return state }
+        return "\(state) (\(KVMemory.text(loaded)) of \(KVMemory.text(wanted)))"
     }
 
     private static func text(_ value: JSONValue?) -> String {

@@ -1,35 +1,35 @@
 import Checkpoints
 import Cluster
 import Dispatch
+import Engine
 import Foundation
 
 enum WorkerCommand: Command {
     static let name = "worker"
     static let summary = "Compute experts for a coordinator."
     static let discussion = """
-        Joins the coordinator at ENDPOINT, before or after it starts, and again whenever it comes back. The worker reads
-        its experts from its own copy of the checkpoint, which must be the coordinator's to the byte. Between machines, both
-        have keys: --key and --coordinator-key (`shoal keygen`).
+        Joins the coordinator at ENDPOINT, before or after it starts, and again whenever it comes back. With --model the
+        worker reads its experts from its own copy of the checkpoint, which must be the coordinator's to the byte. Without,
+        the coordinator sends it the experts that it is to have, each checked by its digest, and no others; --cache keeps
+        them for the next start. Between machines, both have keys: --key and --coordinator-key (`shoal keygen`).
         """
     static let flags =
         [
             Flag("join", "ENDPOINT", "The coordinator's cluster endpoint, such as tcp://127.0.0.1:7070."),
             ModelOptions.modelFlag, ModelOptions.threadsFlag,
-            Flag("memory", "SIZE", "Own no more experts than fit, such as 8G (default: no limit)."),
+            Flag(
+                "memory", "SIZE",
+                "Own no more experts than fit, such as 8G (default: no limit; without --model, what can be spared)."),
+            Flag("cache", "DIR", "Without --model: keep the experts in DIR/experts for the next start."),
+            Flag("cache-size", "SIZE", "Keep no more than fit, those used last (default: no limit)."),
             Flag("until-stdin-closes", nil, "End when standard input closes, as `shoal up` wants of its workers."),
         ] + KeyFlags.worker + Logging.flags
 
     static func run(_ arguments: Arguments) async throws {
         let endpoint = try arguments.required("join")
-        let directory = URL(fileURLWithPath: try arguments.required("model"))
-        let threads = try ModelOptions.threads(arguments)
-        let protection = try KeyFlags.worker(arguments)
-        let memory = try arguments.bytes("memory")
         let log = try Logging.make(arguments)
         EndRequest.watch()
-        let worker = try Worker(
-            checkpoint: Checkpoint(directory: directory), join: endpoint, protection: protection, threads: threads,
-            memory: memory, log: log)
+        let worker = try makeWorker(arguments, endpoint, log)
         Task.detached {
             await EndRequest.wait()
             worker.stop()
@@ -44,5 +44,27 @@ enum WorkerCommand: Command {
         try await withCheckedThrowingContinuation { continuation in
             Thread.detachNewThread { continuation.resume(with: Result { try worker.run() }) }
         }
+    }
+
+    private static func makeWorker(_ arguments: Arguments, _ endpoint: String, _ log: Log) throws -> Worker {
+        let threads = try ModelOptions.threads(arguments)
+        let protection = try KeyFlags.worker(arguments)
+        let memory = try arguments.bytes("memory")
+        if let model = arguments.string("model") {
+            let checkpoint = try Checkpoint(directory: URL(fileURLWithPath: model))
+            return try Worker(
+                checkpoint: checkpoint, join: endpoint, protection: protection, threads: threads, memory: memory,
+                log: log)
+        }
+        let cache = arguments.string("cache")
+        let cacheLimit = try arguments.bytes("cache-size")
+        guard cacheLimit == nil || cache != nil else { throw UsageError("--cache-size needs --cache") }
+        let loading = Progress("loading experts")
+        return try Worker(
+            join: endpoint, protection: protection, threads: threads, memory: memory ?? KVMemory.spare(mapped: 0),
+            cache: cache.map {
+                try WeightCache(
+                    directory: URL(fileURLWithPath: $0).appending(path: "experts"), limit: cacheLimit, log: log)
+            }, log: log, progress: { loading.show(Double($0) / Double(max(1, $1))) })
     }
 }

@@ -11,7 +11,7 @@ import Transformer
     @Test("a cluster computes the bytes that one process computes", arguments: Fixtures.models, Precision.allCases)
     func sameBytes(folder: URL, precision: Precision) async throws {
         let checkpoint = try Checkpoint(directory: folder)
-        let alone = try LocalExperts(checkpoint: checkpoint, precision: precision, threads: 1)
+        let alone = try LocalExperts(checkpoint, precision: precision, threads: 1)
         let coordinator = try Coordinator(
             checkpoint: checkpoint, precision: precision, bind: "tcp://127.0.0.1:0", localExperts: nil, log: .silent)
         let workers = try (0..<2).map { _ in
@@ -61,7 +61,7 @@ private func expectSameLogits(
 
 extension TestBatch {
     /// The same batch with values that a model could have: no NaN, no infinity.
-    fileprivate func sane() -> TestBatch {
+    func sane() -> TestBatch {
         var copy = self
         switch format.precision {
         case .int8:

@@ -1,3 +1,4 @@
+import Checkpoints
 import Cluster
 import TestSupport
 import Testing
@@ -18,8 +19,16 @@ import Transformer
                     heartbeatInterval: .milliseconds(500))),
             .ready(epoch: .max), .heartbeat, .leave(reason: "tired"),
             .refuse(Refusal(cause: .digest, reason: "a reason")),
+            .join(
+                JoinRequest(
+                    name: "", memoryBudget: 1 << 33, threads: 1, digest: [], shape: nil, precisions: [.exact])),
+            .model(model), .loading(LoadingProgress(loaded: 1, wanted: .max, received: 3)),
         ]
     }()
+
+    static let model = ModelDescription(
+        digest: Array(0..<32), experts: expertConfig, weightsEndpoint: "tcp://127.0.0.1:9")
+    private static let expertConfig = ExpertConfig(Synthesis(.gptOSS20B).config)
 
     static let dataMessages: [DataMessage] = [
         .request(
@@ -59,6 +68,38 @@ import Transformer
         }
         let refusal = ControlMessage.refuse(Refusal(cause: .protocolVersion, reason: "old"))
         #expect(try decodeControl(versioned(refusal.encoded())) == refusal)
+    }
+
+    @Test("a model whose dimensions no config may have is no model")
+    func modelBounds() throws {
+        func config(
+            layers: Int = 1, experts: Int = 1, hidden: Int = 32, intermediate: Int = 32,
+            format: ModelConfig.ExpertFormat = .mxfp4, limit: Float = 7
+        ) throws -> ExpertConfig {
+            try ExpertConfig(
+                layerCount: layers, expertCount: experts, hiddenSize: hidden, intermediateSize: intermediate,
+                format: format, swigluLimit: limit, swigluAlpha: 1.7)
+        }
+        #expect(try config().hiddenSize == 32)
+        #expect(try config(hidden: 33, format: .bf16).hiddenSize == 33)
+        #expect(throws: CheckpointError.self) { try config(layers: 0) }
+        #expect(throws: CheckpointError.self) { try config(layers: 1 << 11) }
+        #expect(throws: CheckpointError.self) { try config(experts: 1 << 15) }
+        #expect(throws: CheckpointError.self) { try config(hidden: 1 << 18) }
+        #expect(throws: CheckpointError.self) { try config(hidden: 33) }
+        #expect(throws: CheckpointError.self) { try config(intermediate: 0) }
+        #expect(throws: CheckpointError.self) { try config(limit: .nan) }
+        var model = Self.model
+        model.digest = [1, 2, 3]
+        #expect(throws: WireError(.malformedHeader)) { try decodeControl(ControlMessage.model(model).encoded()) }
+    }
+
+    @Test("nobody who does not know the model can read an assignment")
+    func assignmentWithoutModel() throws {
+        let assign = try #require(Self.controlMessages.first { if case .assign = $0 { true } else { false } })
+        #expect(throws: WireError(.unexpectedMessage)) {
+            try assign.encoded().withUnsafeBytes { try ControlMessage.decode($0, shape: nil, arena: arena) }
+        }
     }
 
     @Test("oversized, empty and unknown messages are told apart")

@@ -15,7 +15,7 @@ final class ProcessCluster {
         self.checkpoint = checkpoint
         coordinator = try Coordinator(
             checkpoint: checkpoint, precision: precision, bind: "tcp://127.0.0.1:0",
-            localExperts: LocalExperts(checkpoint: checkpoint, precision: precision, threads: 1), log: .silent)
+            localExperts: LocalExperts(checkpoint, precision: precision, threads: 1), log: .silent)
     }
 
     deinit {

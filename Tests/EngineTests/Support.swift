@@ -132,7 +132,7 @@ private final class GatedExperts: ExpertExecutor {
 
     func start(_ batch: ExpertBatch) throws {
         if batch.layer == 0 { gate.record(batch.rowCount) }
-        experts.start(batch)
+        try experts.start(batch)
     }
 
     func finish() { experts.finish() }

@@ -115,7 +115,7 @@ import Transformer
         func start(_ batch: ExpertBatch) throws {
             if runsUntilFailure == 0 { throw Unavailable() }
             runsUntilFailure -= 1
-            experts.start(batch)
+            try experts.start(batch)
         }
         func finish() { experts.finish() }
     }

@@ -36,7 +36,7 @@ import Transformer
             try count()
             let (batch, due) = underWay.removeFirst()
             events.append(.finish(layer: batch.layer))
-            experts.start(batch)
+            try experts.start(batch)
             Thread.sleep(forTimeInterval: max(0, ContinuousClock.now.duration(to: due) / .seconds(1)))
         }
 

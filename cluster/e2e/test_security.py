@@ -69,7 +69,7 @@ def server(model, keys):
 
 
 def ports(server):
-    return [int(server.wait_for(rf"{name}=tcp://127\.0\.0\.1:(\d+)").group(1)) for name in ("endpoint", "data")]
+    return [int(server.wait_for(rf"{name}=tcp://127\.0\.0\.1:(\d+)").group(1)) for name in ("endpoint", "data", "weights")]
 
 
 def dropped(server, cause):

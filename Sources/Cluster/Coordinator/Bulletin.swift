@@ -10,6 +10,7 @@ final class Bulletin: Sendable {
     private struct State {
         var membership: Membership
         var links: [WorkerID: WorkerLink] = [:]
+        var owners: [WorkerID: PublicKey] = [:]
         var hasEnded = false
         var waiters: [UInt64: Waiter] = [:]
         var nextWaiter: UInt64 = 0
@@ -23,16 +24,25 @@ final class Bulletin: Sendable {
         self.localExperts = localExperts
     }
 
-    func update(_ membership: Membership, links: [WorkerID: WorkerLink], hasEnded: Bool) {
+    /// - Parameter owners: whose the members' identities are; empty without keys.
+    func update(
+        _ membership: Membership, links: [WorkerID: WorkerLink], owners: [WorkerID: PublicKey] = [:], hasEnded: Bool
+    ) {
         let waiters = state.withLock { state in
             state.membership = membership
             state.links = links
+            state.owners = owners
             state.hasEnded = hasEnded
             let due = state.waiters.filter { hasEnded || isReady(state, workers: $0.value.workers) }
             for id in due.keys { state.waiters[id] = nil }
             return due.values.map(\.continuation)
         }
         for waiter in waiters { waiter.resume(with: hasEnded ? .failure(Self.ended) : .success(())) }
+    }
+
+    /// Whether it takes part, and whose identity that is; no owner without keys.
+    func membership(of id: WorkerID) -> (isMember: Bool, owner: PublicKey?) {
+        state.withLock { ($0.membership.members[id] != nil, $0.owners[id]) }
     }
 
     func isReady(workers: Int) -> Bool { state.withLock { isReady($0, workers: workers) } }

@@ -28,6 +28,11 @@ public struct ClusterStatus: Sendable, Encodable {
         public let failures: Int
         /// From the last byte sent to the whole answer, a moving average.
         public let millisecondsPerBatch: Double
+        /// Bytes of the experts that it was last given and has in memory, of those that it is to have; 0 of 0 for a
+        /// worker that reads them from its own checkpoint.
+        public let loadedBytes, wantedBytes: UInt64
+        /// Bytes of weights that it had from this coordinator.
+        public let weightsReceived: UInt64
     }
 
     /// Whether every expert can be computed now.
@@ -70,7 +75,9 @@ extension ClusterStatus {
                     experts: counts[id] ?? 0, memoryBudget: member.join.memoryBudget, threads: member.join.threads,
                     batches: traffic.batches, rows: traffic.rows, bytesSent: traffic.bytesSent,
                     bytesReceived: traffic.bytesReceived, failures: traffic.failures,
-                    millisecondsPerBatch: traffic.secondsPerBatch * 1000)
+                    millisecondsPerBatch: traffic.secondsPerBatch * 1000,
+                    loadedBytes: member.loading?.loaded ?? 0, wantedBytes: member.loading?.wanted ?? 0,
+                    weightsReceived: member.loading?.received ?? 0)
             }
         self.dropped = Dictionary(uniqueKeysWithValues: dropped.map { ($0.key.rawValue, $0.value) })
     }

@@ -87,7 +87,7 @@ final class ControlLoop {
         }
         let isSettled = board.isSettled(at: .now, idle: membership.timing.idleAfter)
         try perform(membership.tick(at: .now, isSettled: isSettled))
-        bulletin.update(membership, links: links, hasEnded: false)
+        bulletin.update(membership, links: links, owners: owners, hasEnded: false)
     }
 
     private func receive() throws {

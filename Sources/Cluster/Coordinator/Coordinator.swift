@@ -18,6 +18,7 @@ public final class Coordinator: Sendable {
     private let thread: BackgroundThread
     private let authenticator: Authenticator?
     private let protection: String
+    private let weightServer: WeightServer?
 
     /// Binds the sockets and begins to take workers in.
     /// - Parameters:
@@ -35,18 +36,19 @@ public final class Coordinator: Sendable {
         try self.init(
             model: ModelIdentity(checkpoint), precision: precision,
             bind: Endpoint(bind, beyondThisMachine: protection.reachesBeyondThisMachine), protection: protection,
-            localExperts: localExperts, replicas: replicas, timing: ClusterTiming(), log: log)
+            localExperts: localExperts, weights: checkpoint, replicas: replicas, timing: ClusterTiming(), log: log)
     }
 
+    /// - Parameter weights: where the tensors come from for workers that have no checkpoint; nil refuses them.
     package init(
         model: ModelIdentity, precision: Precision, bind: Endpoint,
         protection: Protection<CoordinatorKeys> = .thisMachineOnly, localExperts: sending (any ExpertExecutor)?,
-        replicas: Int = 1, timing: ClusterTiming, log: Log
+        weights checkpoint: Checkpoint? = nil, replicas: Int = 1, timing: ClusterTiming, log: Log
     ) throws {
         protection.warn(log)
         let format = ExpertRowFormat(precision: precision, hiddenSize: model.shape.hiddenSize)
         let hasLocalExperts = localExperts != nil
-        let context = try ZMQContext()
+        let context = try ZMQContext(threads: 2)
         counters = DropCounters(log: log)
         wakeup = try Wakeup()
         authenticator = try protection.keys.map { [counters, wakeup] in
@@ -57,10 +59,14 @@ public final class Coordinator: Sendable {
         try control.limit(frameBytes: ControlMessage.maximumBytes, queue: 1000)
         let data = try ZMQSocket(.router, in: context)
         try data.limit(frameBytes: DataMessage.maximumFrameBytes(format), queue: 8)
-        if let keys = protection.keys { for socket in [control, data] { try socket.serve(as: keys.own) } }
+        let weights = try checkpoint.map { _ in try WeightServer.makeSocket(in: context) }
+        if let keys = protection.keys {
+            for socket in [control, data, weights] { try socket?.serve(as: keys.own) }
+        }
         do {
             try control.bind(bind)
             try data.bind(toFirstOf: bind.candidatesForData)
+            try weights?.bind(toFirstOf: bind.candidatesForWeights)
         } catch {
             throw ClusterError("\(error): is another coordinator running there? choose another --bind")
         }
@@ -70,9 +76,24 @@ public final class Coordinator: Sendable {
         publicKey = protection.keys?.own.publicKey
         stopping = StopFlag()
         let dataEndpoint = try data.boundEndpoint().description
+        let description = try weights.flatMap { socket in
+            try checkpoint.map {
+                ModelDescription(
+                    digest: model.digest, experts: $0.expertConfig,
+                    weightsEndpoint: try socket.boundEndpoint().description)
+            }
+        }
         let membership = Membership(
-            model: model, precision: precision, timing: timing, dataEndpoint: dataEndpoint, copies: replicas)
+            model: model, description: description, precision: precision, timing: timing, dataEndpoint: dataEndpoint,
+            copies: replicas)
         bulletin = Bulletin(membership, localExperts: hasLocalExperts)
+        weightServer = try weights.flatMap { [bulletin, counters, authenticator] socket in
+            try checkpoint.map {
+                try WeightServer(
+                    $0, model: model, socket: socket, members: bulletin, admitted: authenticator?.admitted,
+                    counters: counters, log: log)
+            }
+        }
         let board = PlacementBoard(Routes(membership.placement, links: []))
         executor = ClusterExperts(
             format: format, local: localExperts, board: board, counters: counters, timing: timing, socket: data,
@@ -91,6 +112,7 @@ public final class Coordinator: Sendable {
         log(
             .info, "waiting for workers",
             [("endpoint", endpoint.description), ("data", dataEndpoint)]
+                + (description.map { [("weights", $0.weightsEndpoint)] } ?? [])
                 + (protection.keys.map { [("key", $0.own.publicKey.description)] } ?? []))
     }
 
@@ -110,6 +132,7 @@ public final class Coordinator: Sendable {
         stopping.set()
         wakeup.signal()
         thread.join()
+        weightServer?.stop()
         authenticator?.stop()
     }
 

@@ -20,6 +20,8 @@ package struct Membership {
         package var liveness: Liveness
         /// The newest epoch for which it has everything in memory.
         package var loadedEpoch: UInt64 = 0
+        /// How far it was with loading when it last said so.
+        package var loading: LoadingProgress?
 
         fileprivate var hasServed: Bool { loadedEpoch > 0 }
         fileprivate var isStaying: Bool { liveness.state != .draining }
@@ -30,6 +32,8 @@ package struct Membership {
     package static let maximumMembers = 256
 
     package let model: ModelIdentity
+    /// For workers without a checkpoint; nil where they get no weights.
+    package let description: ModelDescription?
     package let precision: Precision
     package let timing: ClusterTiming
     package let dataEndpoint: String
@@ -44,9 +48,11 @@ package struct Membership {
     private var nextHeartbeat: ContinuousClock.Instant?
 
     package init(
-        model: ModelIdentity, precision: Precision, timing: ClusterTiming, dataEndpoint: String, copies: Int = 1
+        model: ModelIdentity, description: ModelDescription? = nil, precision: Precision, timing: ClusterTiming,
+        dataEndpoint: String, copies: Int = 1
     ) {
         self.model = model
+        self.description = description
         self.precision = precision
         self.timing = timing
         self.dataEndpoint = dataEndpoint
@@ -66,11 +72,12 @@ package struct Membership {
         var effects = apply(.heard, to: id, at: now)
         switch message {
         case .heartbeat: break
+        case .loading(let progress): members[id]?.loading = progress
         case .ready(let readyEpoch): effects += loaded(readyEpoch, id, at: now)
         case .leave(let reason):
             effects.append(.log(.info, "worker leaves", fields(id) + [("reason", reason)]))
             effects += apply(.leave, to: id, at: now)
-        case .join, .assign, .refuse: effects.append(.drop(.unexpectedMessage, from: id))
+        case .join, .assign, .refuse, .model: effects.append(.drop(.unexpectedMessage, from: id))
         }
         return effects
     }
@@ -127,14 +134,17 @@ package struct Membership {
         members[id] = Member(join: join, liveness: Liveness(timing: timing, at: now))
         // While those that serve take over from one that went, newcomers wait for their turn.
         let isWhole = placement.workers.allSatisfy { members[$0]?.isStaying == true }
-        return [.log(.info, "worker joined", fields(id))] + (isWhole ? replan(newcomers: true, at: now) : [])
+        let introduction = description.map { [Effect.send(.model($0), to: id)] } ?? []
+        return [.log(.info, "worker joined", fields(id))] + (join.digest.isEmpty ? introduction : [])
+            + (isWhole ? replan(newcomers: true, at: now) : [])
     }
 
     private func refusal(of join: JoinRequest) -> Refusal? {
-        if join.shape != model.shape {
-            return Refusal(cause: .shape, reason: "its model has \(join.shape); this coordinator's has \(model.shape)")
+        let wantsWeights = join.digest.isEmpty && description != nil
+        if let shape = join.shape, shape != model.shape {
+            return Refusal(cause: .shape, reason: "its model has \(shape); this coordinator's has \(model.shape)")
         }
-        if join.digest != model.digest {
+        if join.digest != model.digest, !wantsWeights {
             return Refusal(
                 cause: .digest,
                 reason: "its checkpoint has digest \(hex(join.digest)); this coordinator's has \(hex(model.digest)): "

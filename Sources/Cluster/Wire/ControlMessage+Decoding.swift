@@ -1,10 +1,12 @@
+import Checkpoints
 import ClusterProtocol
 import Transformer
 
 extension ControlMessage {
-    /// Parses a control message. `shape` bounds the assignments; the arena bounds the memory.
+    /// Parses a control message. `shape` bounds the assignments, which nobody can read who does not know it yet; the
+    /// arena bounds the memory.
     /// - Throws: ``WireError``. A refusal is understood whatever version it comes from.
-    package static func decode(_ bytes: UnsafeRawBufferPointer, shape: ModelShape, arena: WireArena) throws
+    package static func decode(_ bytes: UnsafeRawBufferPointer, shape: ModelShape?, arena: WireArena) throws
         -> ControlMessage
     {
         guard bytes.count <= maximumBytes else { throw WireError(.oversizedHeader) }
@@ -25,10 +27,23 @@ extension ControlMessage {
 
 extension Shoal__ControlMessage {
     /// Nil when a part is missing or makes no sense.
-    fileprivate func checked(shape: ModelShape) throws -> ControlMessage? {
+    fileprivate func checked(shape: ModelShape?) throws -> ControlMessage? {
         switch body_case {
         case SHOAL__CONTROL_MESSAGE__BODY_JOIN: join?.pointee.checked.map(ControlMessage.join)
-        case SHOAL__CONTROL_MESSAGE__BODY_ASSIGN: assign?.pointee.checked(shape: shape).map(ControlMessage.assign)
+        case SHOAL__CONTROL_MESSAGE__BODY_ASSIGN:
+            if let shape {
+                assign?.pointee.checked(shape: shape).map(ControlMessage.assign)
+            } else {
+                throw WireError(.unexpectedMessage)
+            }
+        case SHOAL__CONTROL_MESSAGE__BODY_MODEL: model?.pointee.checked.map(ControlMessage.model)
+        case SHOAL__CONTROL_MESSAGE__BODY_LOADING:
+            loading.map {
+                .loading(
+                    LoadingProgress(
+                        loaded: $0.pointee.loaded_bytes, wanted: $0.pointee.wanted_bytes,
+                        received: $0.pointee.received_bytes))
+            }
         case SHOAL__CONTROL_MESSAGE__BODY_READY: ready.map { .ready(epoch: $0.pointee.epoch) }
         case SHOAL__CONTROL_MESSAGE__BODY_HEARTBEAT: .heartbeat
         case SHOAL__CONTROL_MESSAGE__BODY_LEAVE: leave.map { .leave(reason: String(wire: $0.pointee.reason)) }
@@ -46,15 +61,15 @@ extension Shoal__ControlMessage {
 
 extension Shoal__Join {
     fileprivate var checked: JoinRequest? {
-        guard let shape = shape?.pointee, checkpoint_digest.len <= 64, n_precisions <= 16, threads > 0 else {
-            return nil
-        }
+        guard (shape == nil) == (checkpoint_digest.len == 0), checkpoint_digest.len <= 64, n_precisions <= 16,
+            threads > 0
+        else { return nil }
         return JoinRequest(
             name: String(wire: name),
             memoryBudget: memory_budget,
             threads: Int(min(threads, 4096)),
             digest: Array(UnsafeBufferPointer(start: checkpoint_digest.data, count: checkpoint_digest.len)),
-            shape: ModelShape(shape),
+            shape: shape.map { ModelShape($0.pointee) },
             precisions: UnsafeBufferPointer(start: precisions, count: n_precisions).compactMap(Precision.init(wire:)))
     }
 }
@@ -68,6 +83,40 @@ extension Shoal__Assign {
         return Assignment(
             epoch: epoch, precision: precision, experts: experts, dataEndpoint: String(wire: data_endpoint),
             heartbeatInterval: .milliseconds(heartbeat_milliseconds))
+    }
+}
+
+extension Shoal__Model {
+    /// Held to the bounds of a config.
+    fileprivate var checked: ModelDescription? {
+        guard let shape = shape?.pointee, checkpoint_digest.len == 32,
+            let format = ModelConfig.ExpertFormat(wire: format),
+            let experts = try? ExpertConfig(
+                layerCount: Int(shape.layers), expertCount: Int(shape.experts), hiddenSize: Int(shape.hidden_size),
+                intermediateSize: Int(shape.intermediate_size), format: format, swigluLimit: swiglu_limit,
+                swigluAlpha: swiglu_alpha)
+        else { return nil }
+        return ModelDescription(
+            digest: Array(UnsafeBufferPointer(start: checkpoint_digest.data, count: checkpoint_digest.len)),
+            experts: experts, weightsEndpoint: String(wire: weights_endpoint))
+    }
+}
+
+extension ModelConfig.ExpertFormat {
+    /// Nil for a format that this build does not know.
+    fileprivate init?(wire: Shoal__ExpertFormat) {
+        switch wire {
+        case SHOAL__EXPERT_FORMAT__EXPERT_FORMAT_MXFP4: self = .mxfp4
+        case SHOAL__EXPERT_FORMAT__EXPERT_FORMAT_BF16: self = .bf16
+        default: return nil
+        }
+    }
+
+    var wire: Shoal__ExpertFormat {
+        switch self {
+        case .mxfp4: SHOAL__EXPERT_FORMAT__EXPERT_FORMAT_MXFP4
+        case .bf16: SHOAL__EXPERT_FORMAT__EXPERT_FORMAT_BF16
+        }
     }
 }
 

@@ -1,3 +1,4 @@
+import Checkpoints
 import ClusterProtocol
 
 extension ControlMessage {
@@ -27,18 +28,54 @@ extension ControlMessage {
                     $0.reason = reason
                 }
             }
+        case .model(let model): model.encoded()
+        case .loading(let progress):
+            packed(\.loading, SHOAL__CONTROL_MESSAGE__BODY_LOADING, Shoal__Loading.self, shoal__loading__init) {
+                $0.loaded_bytes = progress.loaded
+                $0.wanted_bytes = progress.wanted
+                $0.received_bytes = progress.received
+            }
+        }
+    }
+}
+
+extension ModelShape {
+    fileprivate var wire: Shoal__Shape {
+        var wire = Shoal__Shape()
+        shoal__shape__init(&wire)
+        wire.layers = UInt32(clamping: layers)
+        wire.experts = UInt32(clamping: experts)
+        wire.hidden_size = UInt32(clamping: hiddenSize)
+        wire.intermediate_size = UInt32(clamping: intermediateSize)
+        return wire
+    }
+}
+
+extension ModelDescription {
+    fileprivate func encoded() -> [UInt8] {
+        var shape = ModelIdentity(experts, digest: digest).shape.wire
+        var digest = digest
+        return weightsEndpoint.withMutableCString { endpoint in
+            digest.withUnsafeMutableBufferPointer { digest in
+                withUnsafeMutablePointer(to: &shape) { shape in
+                    packed(\.model, SHOAL__CONTROL_MESSAGE__BODY_MODEL, Shoal__Model.self, shoal__model__init) {
+                        $0.checkpoint_digest.data = digest.baseAddress
+                        $0.checkpoint_digest.len = digest.count
+                        $0.shape = shape
+                        $0.format = experts.format.wire
+                        $0.swiglu_limit = experts.swigluLimit
+                        $0.swiglu_alpha = experts.swigluAlpha
+                        $0.weights_endpoint = endpoint
+                    }
+                }
+            }
         }
     }
 }
 
 extension JoinRequest {
     fileprivate func encoded() -> [UInt8] {
-        var wireShape = Shoal__Shape()
-        shoal__shape__init(&wireShape)
-        wireShape.layers = UInt32(clamping: shape.layers)
-        wireShape.experts = UInt32(clamping: shape.experts)
-        wireShape.hidden_size = UInt32(clamping: shape.hiddenSize)
-        wireShape.intermediate_size = UInt32(clamping: shape.intermediateSize)
+        var wireShape = shape?.wire ?? Shoal__Shape()
         var wirePrecisions = precisions.map(\.wire)
         var digest = digest
         return name.withMutableCString { name in
@@ -51,7 +88,7 @@ extension JoinRequest {
                             $0.threads = UInt32(clamping: threads)
                             $0.checkpoint_digest.data = digest.baseAddress
                             $0.checkpoint_digest.len = digest.count
-                            $0.shape = shape
+                            $0.shape = self.shape == nil ? nil : shape
                             $0.precisions = precisions.baseAddress
                             $0.n_precisions = precisions.count
                         }

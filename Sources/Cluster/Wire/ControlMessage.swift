@@ -1,3 +1,4 @@
+package import Checkpoints
 package import Transformer
 
 /// What a worker says when it dials in.
@@ -7,12 +8,14 @@ package struct JoinRequest: Sendable, Equatable {
     /// Bytes of experts that it will hold.
     package var memoryBudget: UInt64
     package var threads: Int
+    /// Empty where it has no checkpoint.
     package var digest: [UInt8]
-    package var shape: ModelShape
+    /// Nil where it has no checkpoint.
+    package var shape: ModelShape?
     package var precisions: [Precision]
 
     package init(
-        name: String, memoryBudget: UInt64, threads: Int, digest: [UInt8], shape: ModelShape, precisions: [Precision]
+        name: String, memoryBudget: UInt64, threads: Int, digest: [UInt8], shape: ModelShape?, precisions: [Precision]
     ) {
         self.name = name
         self.memoryBudget = memoryBudget
@@ -20,6 +23,34 @@ package struct JoinRequest: Sendable, Equatable {
         self.digest = digest
         self.shape = shape
         self.precisions = precisions
+    }
+}
+
+/// What a worker without a checkpoint must know of the model.
+package struct ModelDescription: Sendable, Equatable {
+    /// SHA-256 of the checkpoint, 32 bytes.
+    package var digest: [UInt8]
+    package var experts: ExpertConfig
+    package var weightsEndpoint: String
+
+    package init(digest: [UInt8], experts: ExpertConfig, weightsEndpoint: String) {
+        self.digest = digest
+        self.experts = experts
+        self.weightsEndpoint = weightsEndpoint
+    }
+}
+
+/// How far a worker is with bringing its newest experts into memory, in bytes.
+package struct LoadingProgress: Sendable, Equatable {
+    package var loaded: UInt64
+    package var wanted: UInt64
+    /// From the coordinator, since it joined.
+    package var received: UInt64
+
+    package init(loaded: UInt64, wanted: UInt64, received: UInt64) {
+        self.loaded = loaded
+        self.wanted = wanted
+        self.received = received
     }
 }
 
@@ -66,6 +97,8 @@ package enum ControlMessage: Sendable, Equatable {
     case heartbeat
     case leave(reason: String)
     case refuse(Refusal)
+    case model(ModelDescription)
+    case loading(LoadingProgress)
 
     /// Headers beyond this size are not parsed: an assignment's bit set for 128 layers of 2048 experts fits.
     package static let maximumBytes = 65_536

@@ -29,6 +29,10 @@ public enum DropCause: String, Sendable, CaseIterable {
     /// A connection that did not come about: no ZeroMQ, no key, a wrong key, or no word in time.
     case failedHandshake
     case wrongPrecision
+    /// About the weights of another checkpoint.
+    case wrongCheckpoint
+    /// Bytes that do not have the digest that they should have.
+    case wrongDigest
     /// A worker that could not compute what it was asked for.
     case expertFailure
 }

@@ -5,12 +5,11 @@ import Synchronization
 extension Checkpoint {
     /// Reads the experts' pages into the page cache, where every process of this machine shares them.
     func prefetch(_ experts: ExpertSet, isWanted: () -> Bool) {
-        for (index, layer) in layers.enumerated() {
-            for expert in 0..<config.expertCount where experts.contains(layer: index, expert: expert) {
-                for tensor in layer.experts.all {
+        for layer in 0..<config.layerCount {
+            for expert in 0..<config.expertCount where experts.contains(layer: layer, expert: expert) {
+                for slice in slices(layer: layer, expert: expert) {
                     guard isWanted() else { return }
-                    let size = tensor.bytes.count / config.expertCount
-                    Self.touch(UnsafeRawBufferPointer(rebasing: tensor.bytes[expert * size..<(expert + 1) * size]))
+                    Self.touch(slice)
                 }
             }
         }

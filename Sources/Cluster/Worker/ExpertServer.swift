@@ -1,3 +1,4 @@
+import Dispatch
 import Foundation
 import Synchronization
 import Transformer
@@ -21,17 +22,25 @@ final class ExpertServer: Sendable {
     }
 
     private let state = Mutex(State())
-    private let worker: Worker
+    private let supply: ExpertSupply
+    /// Wakes the session.
+    private let news: Wakeup
+    private let log: Log
     private let stopping = StopFlag()
     private let wakeup: Wakeup
     private let dataThread = Mutex<BackgroundThread?>(nil)
     private let loader = Mutex<BackgroundThread?>(nil)
+    /// Wakes the loader, which has loaded.
+    private let epochChange = DispatchSemaphore(value: 0)
 
     /// `endpoint` is where `socket` connects.
-    init(_ worker: Worker, socket: ZMQSocket, endpoint: Endpoint, format: ExpertRowFormat, counters: DropCounters)
-        throws
-    {
-        self.worker = worker
+    init(
+        _ supply: ExpertSupply, news: Wakeup, socket: ZMQSocket, endpoint: Endpoint, format: ExpertRowFormat,
+        counters: DropCounters, log: Log
+    ) throws {
+        self.supply = supply
+        self.news = news
+        self.log = log
         wakeup = try Wakeup()
         dataThread.withLock {
             $0 = BackgroundThread("cluster-data") { [self] in serve(socket, endpoint, format, counters) }
@@ -48,22 +57,33 @@ final class ExpertServer: Sendable {
 
     /// Accepts requests of this epoch too, and begins to load its experts.
     func assign(_ epoch: UInt64, _ experts: ExpertSet) {
-        let isNew = state.withLock {
-            guard epoch > $0.accepted.last?.epoch ?? 0 else { return false }
+        let (isNew, isServing) = state.withLock {
+            guard epoch > $0.accepted.last?.epoch ?? 0 else { return (false, false) }
             $0.accepted.append((epoch, experts))
             // A coordinator that plans again and again keeps the placement in force, which is the oldest.
             if $0.accepted.count > 64 { $0.accepted.remove(at: 1) }
-            return true
+            return (true, $0.loadedEpoch > 0)
         }
         guard isNew else { return }
+        epochChange.signal()
         loader.withLock { loader in
             // The one before notices that its epoch is not the newest any more.
             loader?.join()
-            loader = BackgroundThread("cluster-prefetch") { [self] in
-                worker.prefetch(experts) { isNewest(epoch) }
-                state.withLock { if $0.accepted.last?.epoch == epoch { $0.loadedEpoch = epoch } }
-                worker.wakeup.signal()
-            }
+            loader = BackgroundThread("cluster-loader", yields: isServing) { [self] in load(epoch, experts) }
+        }
+    }
+
+    private func load(_ epoch: UInt64, _ experts: ExpertSet) {
+        do { try supply.load(experts) { isNewest(epoch) } } catch {
+            state.withLock { $0.failure = "\(error)" }
+            return news.signal()
+        }
+        state.withLock { if $0.accepted.last?.epoch == epoch { $0.loadedEpoch = epoch } }
+        news.signal()
+        // What only earlier epochs need stays until they are over.
+        while isNewest(epoch) {
+            if state.withLock({ $0.accepted.first?.epoch == epoch }) { return supply.keepOnly(experts) }
+            epochChange.wait()
         }
     }
 
@@ -71,7 +91,10 @@ final class ExpertServer: Sendable {
     func experts(of epoch: UInt64) -> ExpertSet? {
         state.withLock {
             guard let index = $0.accepted.firstIndex(where: { $0.epoch == epoch }) else { return nil }
-            $0.accepted.removeFirst(index)
+            if index > 0 {
+                $0.accepted.removeFirst(index)
+                epochChange.signal()
+            }
             return $0.accepted[0].experts
         }
     }
@@ -80,6 +103,7 @@ final class ExpertServer: Sendable {
     func stop() {
         stopping.set()
         wakeup.signal()
+        epochChange.signal()
         dataThread.withLock { $0 }?.join()
         loader.withLock { $0 }?.join()
     }
@@ -98,16 +122,16 @@ final class ExpertServer: Sendable {
         do {
             var connecting = ZMQPoller(writable: socket, wakeup: wakeup)
             let requests = try RequestHandler(
-                socket: socket, format: format, shape: worker.model.shape, counters: counters,
-                experts: worker.makeExperts(format.precision))
+                socket: socket, format: format, shape: supply.model.shape, counters: counters,
+                experts: supply.makeExperts(format.precision))
             if try !connecting.wait(milliseconds: 5000) {
-                worker.log(
+                log(
                     .warning, "the coordinator's data port does not answer; a firewall must let it through",
                     [("endpoint", endpoint.description)])
             }
             while !connecting.isReady(0), !stopping.isSet { _ = try connecting.wait(milliseconds: 60_000) }
             state.withLock { $0.isConnected = true }
-            worker.wakeup.signal()
+            news.signal()
             var poller = ZMQPoller([socket], wakeup: wakeup)
             while !stopping.isSet {
                 _ = try poller.wait(milliseconds: 60_000)
@@ -115,7 +139,7 @@ final class ExpertServer: Sendable {
             }
         } catch {
             state.withLock { $0.failure = "\(error)" }
-            worker.wakeup.signal()
+            news.signal()
         }
     }
 }

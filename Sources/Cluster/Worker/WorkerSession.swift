@@ -20,6 +20,8 @@ final class WorkerSession {
     private let counters: DropCounters
     private let arena = WireArena(capacity: 4 * ControlMessage.maximumBytes)
     private let incoming = ZMQMessage()
+    /// The worker's own, or the one that the coordinator's model calls for.
+    private var supply: ExpertSupply?
 
     private var timing = ClusterTiming()
     private var lastHeard = ContinuousClock.now
@@ -31,6 +33,7 @@ final class WorkerSession {
     init(_ worker: Worker, _ complaints: HandshakeComplaints) throws {
         self.worker = worker
         self.complaints = complaints
+        supply = worker.supply
         context = try ZMQContext()
         control = try ZMQSocket(.dealer, in: context, linger: 200)
         try control.protect(worker.protection)
@@ -47,7 +50,7 @@ final class WorkerSession {
             .join(
                 JoinRequest(
                     name: worker.name, memoryBudget: worker.memoryBudget, threads: worker.threads,
-                    digest: worker.model.digest, shape: worker.model.shape, precisions: Precision.allCases)))
+                    digest: supply?.model.digest ?? [], shape: supply?.model.shape, precisions: Precision.allCases)))
         lastHeard = .now
         nextHeartbeat = .now + timing.heartbeatInterval
         while true {
@@ -86,8 +89,7 @@ final class WorkerSession {
         }
         if let server { try announce(server) }
         if now >= nextHeartbeat {
-            nextHeartbeat = now + timing.heartbeatInterval
-            try send(.heartbeat)
+            nextHeartbeat = now + (try sendHeartbeat())
         }
         return nil
     }
@@ -107,6 +109,7 @@ final class WorkerSession {
         case .loaded(let epoch):
             if epoch > announcedEpoch {
                 announcedEpoch = epoch
+                if let progress = supply?.progress() { try send(progress) }
                 try send(.ready(epoch: epoch))
             }
         case .failed(let reason):
@@ -115,10 +118,25 @@ final class WorkerSession {
         }
     }
 
+    /// In place of a heartbeat, how far the experts are, where that is worth telling. Returns for how long that will do.
+    private func sendHeartbeat() throws -> Duration {
+        if let server, case .loading = server.progress, let progress = supply?.progress() {
+            try send(progress)
+            return timing.heartbeatInterval / 5
+        }
+        try send(.heartbeat)
+        return timing.heartbeatInterval
+    }
+
+    private func send(_ progress: LoadingProgress) throws {
+        worker.progress(Int(clamping: progress.loaded), Int(clamping: progress.wanted))
+        try send(.loading(progress))
+    }
+
     private func receive() throws -> Outcome? {
         do {
             guard !incoming.hasMore else { throw WireError(.wrongFrameCount) }
-            let message = try ControlMessage.decode(incoming.bytes, shape: worker.model.shape, arena: arena)
+            let message = try ControlMessage.decode(incoming.bytes, shape: supply?.model.shape, arena: arena)
             lastHeard = .now
             switch message {
             case .heartbeat: break
@@ -128,7 +146,8 @@ final class WorkerSession {
             case .refuse(let refusal) where refusal.cause == .unknownMember:
                 return .lost("it said: \(refusal.reason)", wasServing: server != nil)
             case .refuse(let refusal): return .refused(refusal.reason)
-            case .join, .ready: throw WireError(.unexpectedMessage)
+            case .model(let description): try introduce(description)
+            case .join, .ready, .loading: throw WireError(.unexpectedMessage)
             }
         } catch let error as WireError {
             counters.count(error.cause, "from the coordinator")
@@ -139,19 +158,35 @@ final class WorkerSession {
         return nil
     }
 
+    /// The model of which this worker, without a checkpoint, is to have experts.
+    private func introduce(_ description: ModelDescription) throws {
+        guard supply == nil else { throw WireError(.unexpectedMessage) }
+        let announced = try Endpoint(description.weightsEndpoint, beyondThisMachine: true)
+        let endpoint = try worker.join.reaching(announced: announced)
+        let store = worker.store(for: description)
+        let fetcher = try WeightFetcher(
+            store, endpoint: endpoint, protection: worker.protection, id: id, counters: counters, log: worker.log)
+        supply = ExpertSupply(store, fetcher, threads: worker.threads)
+    }
+
     private func take(_ assignment: Assignment) throws {
+        guard let supply else { throw WireError(.unexpectedMessage) }
+        guard UInt64(assignment.experts.count * supply.model.bytesPerExpert) <= worker.memoryBudget else {
+            throw WireError(.outOfBounds)
+        }
         timing.heartbeatInterval = assignment.heartbeatInterval
         if server == nil {
             let announced = try Endpoint(assignment.dataEndpoint, beyondThisMachine: true)
             let endpoint = try worker.join.reaching(announced: announced)
             let data = try ZMQSocket(.dealer, in: context)
             try data.protect(worker.protection)
-            let format = ExpertRowFormat(precision: assignment.precision, hiddenSize: worker.model.shape.hiddenSize)
+            let format = ExpertRowFormat(precision: assignment.precision, hiddenSize: supply.model.shape.hiddenSize)
             try data.limit(frameBytes: DataMessage.maximumFrameBytes(format), queue: 8)
             try data.setIdentity(id)
             try data.connect(endpoint)
             server = try ExpertServer(
-                worker, socket: data, endpoint: endpoint, format: format, counters: counters)
+                supply, news: worker.wakeup, socket: data, endpoint: endpoint, format: format, counters: counters,
+                log: worker.log)
             complaints.joined()
             worker.log(.info, "joined", [("coordinator", worker.join.description), ("worker", id.description)])
         }

@@ -19,9 +19,12 @@ struct ZMQError: Error, CustomStringConvertible {
 package final class ZMQContext: @unchecked Sendable {
     let handle: UnsafeMutableRawPointer
 
-    package init() throws {
+    /// - Parameter threads: for the connections; where there are several, the first serves all sockets that do not
+    ///   choose another.
+    package init(threads: Int32 = 1) throws {
         guard let handle = zmq_ctx_new() else { throw ZMQError("creating a ZeroMQ context") }
         self.handle = handle
+        zmq_ctx_set(handle, ZMQ_IO_THREADS, threads)
     }
 
     deinit {

@@ -25,6 +25,7 @@ package final class ZMQSocket: @unchecked Sendable {
         self.handle = handle
         self.context = context
         try set(ZMQ_LINGER, linger)
+        try serve(onThread: 0)
         switch kind {
         // A message for a worker that is gone is an error, not a silence.
         case .router:
@@ -45,12 +46,32 @@ package final class ZMQSocket: @unchecked Sendable {
 
     /// Frames larger than `frameBytes` disconnect their sender; at most `queue` messages wait for this side.
     package func limit(frameBytes: Int, queue: Int32) throws {
-        var limit = Int64(frameBytes)
+        // CurveZMQ (RFC 26) adds 33 bytes to a frame, and its handshake needs some hundreds, which libzmq counts as well.
+        var limit = Int64(max(frameBytes + 33, 1024))
         guard zmq_setsockopt(handle, ZMQ_MAXMSGSIZE, &limit, MemoryLayout<Int64>.size) == 0 else {
             throw ZMQError("setting ZMQ_MAXMSGSIZE")
         }
         try set(ZMQ_RCVHWM, queue)
     }
+
+    /// For a socket that carries much and is in no hurry: at most `queue` messages wait to be sent to each peer, its
+    /// connections have the context's second thread to themselves, and what goes out is marked as bulk (RFC 1349), which
+    /// Linux's default queue sends after everything else.
+    package func yieldToOthers(queue: Int32) throws {
+        try set(ZMQ_SNDHWM, queue)
+        try set(ZMQ_TOS, 0x08)
+        try serve(onThread: 1)
+    }
+
+    private func serve(onThread index: Int) throws {
+        var threads: UInt64 = 1 << index
+        guard zmq_setsockopt(handle, ZMQ_AFFINITY, &threads, MemoryLayout<UInt64>.size) == 0 else {
+            throw ZMQError("setting ZMQ_AFFINITY")
+        }
+    }
+
+    /// A peer that connects anew takes the place of its old connection, of whose end this side may not know yet.
+    package func handOver() throws { try set(ZMQ_ROUTER_HANDOVER, 1) }
 
     package func setIdentity(_ identity: WorkerID) throws {
         let result = identity.withUnsafeBytes { zmq_setsockopt(handle, ZMQ_ROUTING_ID, $0.baseAddress, $0.count) }

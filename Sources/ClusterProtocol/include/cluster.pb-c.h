@@ -17,6 +17,8 @@ PROTOBUF_C__BEGIN_DECLS
 
 typedef struct Shoal__Shape Shoal__Shape;
 typedef struct Shoal__Join Shoal__Join;
+typedef struct Shoal__Model Shoal__Model;
+typedef struct Shoal__Loading Shoal__Loading;
 typedef struct Shoal__Assign Shoal__Assign;
 typedef struct Shoal__Ready Shoal__Ready;
 typedef struct Shoal__Heartbeat Shoal__Heartbeat;
@@ -27,6 +29,9 @@ typedef struct Shoal__ExpertRequest Shoal__ExpertRequest;
 typedef struct Shoal__ExpertResponse Shoal__ExpertResponse;
 typedef struct Shoal__ExpertFailure Shoal__ExpertFailure;
 typedef struct Shoal__DataMessage Shoal__DataMessage;
+typedef struct Shoal__Manifest Shoal__Manifest;
+typedef struct Shoal__Chunk Shoal__Chunk;
+typedef struct Shoal__WeightsMessage Shoal__WeightsMessage;
 
 
 /* --- enums --- */
@@ -59,6 +64,12 @@ typedef enum _Shoal__Precision {
   SHOAL__PRECISION__PRECISION_BF16 = 3
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SHOAL__PRECISION)
 } Shoal__Precision;
+typedef enum _Shoal__ExpertFormat {
+  SHOAL__EXPERT_FORMAT__EXPERT_FORMAT_UNSPECIFIED = 0,
+  SHOAL__EXPERT_FORMAT__EXPERT_FORMAT_MXFP4 = 1,
+  SHOAL__EXPERT_FORMAT__EXPERT_FORMAT_BF16 = 2
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SHOAL__EXPERT_FORMAT)
+} Shoal__ExpertFormat;
 
 /* --- messages --- */
 
@@ -99,6 +110,9 @@ struct  Shoal__Join
    * weighs its share of the experts
    */
   uint32_t threads;
+  /*
+   * empty, as is the shape, where it has no checkpoint and wants its experts' tensors
+   */
   ProtobufCBinaryData checkpoint_digest;
   Shoal__Shape *shape;
   size_t n_precisions;
@@ -107,6 +121,45 @@ struct  Shoal__Join
 #define SHOAL__JOIN__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&shoal__join__descriptor) \
     , (char *)protobuf_c_empty_string, 0, 0, {0,NULL}, NULL, 0,NULL }
+
+
+/*
+ * Coordinator to a worker without checkpoint, before its first Assign: what its experts are like.
+ */
+struct  Shoal__Model
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData checkpoint_digest;
+  Shoal__Shape *shape;
+  Shoal__ExpertFormat format;
+  float swiglu_limit;
+  float swiglu_alpha;
+  /*
+   * The weights socket, as in Assign.
+   */
+  char *weights_endpoint;
+};
+#define SHOAL__MODEL__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&shoal__model__descriptor) \
+    , {0,NULL}, NULL, SHOAL__EXPERT_FORMAT__EXPERT_FORMAT_UNSPECIFIED, 0, 0, (char *)protobuf_c_empty_string }
+
+
+/*
+ * From a worker in place of a heartbeat, while it brings the experts of its newest epoch into memory.
+ */
+struct  Shoal__Loading
+{
+  ProtobufCMessage base;
+  uint64_t loaded_bytes;
+  uint64_t wanted_bytes;
+  /*
+   * over the weights socket, since it joined
+   */
+  uint64_t received_bytes;
+};
+#define SHOAL__LOADING__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&shoal__loading__descriptor) \
+    , 0, 0, 0 }
 
 
 /*
@@ -191,7 +244,9 @@ typedef enum {
   SHOAL__CONTROL_MESSAGE__BODY_READY = 4,
   SHOAL__CONTROL_MESSAGE__BODY_HEARTBEAT = 5,
   SHOAL__CONTROL_MESSAGE__BODY_LEAVE = 6,
-  SHOAL__CONTROL_MESSAGE__BODY_REFUSE = 7
+  SHOAL__CONTROL_MESSAGE__BODY_REFUSE = 7,
+  SHOAL__CONTROL_MESSAGE__BODY_MODEL = 8,
+  SHOAL__CONTROL_MESSAGE__BODY_LOADING = 9
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SHOAL__CONTROL_MESSAGE__BODY__CASE)
 } Shoal__ControlMessage__BodyCase;
 
@@ -207,6 +262,8 @@ struct  Shoal__ControlMessage
     Shoal__Heartbeat *heartbeat;
     Shoal__Leave *leave;
     Shoal__Refuse *refuse;
+    Shoal__Model *model;
+    Shoal__Loading *loading;
   };
 };
 #define SHOAL__CONTROL_MESSAGE__INIT \
@@ -287,6 +344,61 @@ struct  Shoal__DataMessage
     , 0, SHOAL__DATA_MESSAGE__BODY__NOT_SET, {0} }
 
 
+/*
+ * Worker to coordinator. Answer: the same message, and behind it one frame, the SHA-256 of each of the expert's chunks.
+ */
+struct  Shoal__Manifest
+{
+  ProtobufCMessage base;
+  uint32_t layer;
+  uint32_t expert;
+};
+#define SHOAL__MANIFEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&shoal__manifest__descriptor) \
+    , 0, 0 }
+
+
+/*
+ * Worker to coordinator. Answer: the same message, and behind it one frame, the chunk.
+ */
+struct  Shoal__Chunk
+{
+  ProtobufCMessage base;
+  uint32_t layer;
+  uint32_t expert;
+  uint32_t index;
+};
+#define SHOAL__CHUNK__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&shoal__chunk__descriptor) \
+    , 0, 0, 0 }
+
+
+typedef enum {
+  SHOAL__WEIGHTS_MESSAGE__BODY__NOT_SET = 0,
+  SHOAL__WEIGHTS_MESSAGE__BODY_MANIFEST = 3,
+  SHOAL__WEIGHTS_MESSAGE__BODY_CHUNK = 4
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SHOAL__WEIGHTS_MESSAGE__BODY__CASE)
+} Shoal__WeightsMessage__BodyCase;
+
+struct  Shoal__WeightsMessage
+{
+  ProtobufCMessage base;
+  uint32_t protocol_version;
+  /*
+   * of the checkpoint that is meant
+   */
+  ProtobufCBinaryData checkpoint_digest;
+  Shoal__WeightsMessage__BodyCase body_case;
+  union {
+    Shoal__Manifest *manifest;
+    Shoal__Chunk *chunk;
+  };
+};
+#define SHOAL__WEIGHTS_MESSAGE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&shoal__weights_message__descriptor) \
+    , 0, {0,NULL}, SHOAL__WEIGHTS_MESSAGE__BODY__NOT_SET, {0} }
+
+
 /* Shoal__Shape methods */
 void   shoal__shape__init
                      (Shoal__Shape         *message);
@@ -324,6 +436,44 @@ Shoal__Join *
                       const uint8_t       *data);
 void   shoal__join__free_unpacked
                      (Shoal__Join *message,
+                      ProtobufCAllocator *allocator);
+/* Shoal__Model methods */
+void   shoal__model__init
+                     (Shoal__Model         *message);
+size_t shoal__model__get_packed_size
+                     (const Shoal__Model   *message);
+size_t shoal__model__pack
+                     (const Shoal__Model   *message,
+                      uint8_t             *out);
+size_t shoal__model__pack_to_buffer
+                     (const Shoal__Model   *message,
+                      ProtobufCBuffer     *buffer);
+Shoal__Model *
+       shoal__model__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   shoal__model__free_unpacked
+                     (Shoal__Model *message,
+                      ProtobufCAllocator *allocator);
+/* Shoal__Loading methods */
+void   shoal__loading__init
+                     (Shoal__Loading         *message);
+size_t shoal__loading__get_packed_size
+                     (const Shoal__Loading   *message);
+size_t shoal__loading__pack
+                     (const Shoal__Loading   *message,
+                      uint8_t             *out);
+size_t shoal__loading__pack_to_buffer
+                     (const Shoal__Loading   *message,
+                      ProtobufCBuffer     *buffer);
+Shoal__Loading *
+       shoal__loading__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   shoal__loading__free_unpacked
+                     (Shoal__Loading *message,
                       ProtobufCAllocator *allocator);
 /* Shoal__Assign methods */
 void   shoal__assign__init
@@ -515,6 +665,63 @@ Shoal__DataMessage *
 void   shoal__data_message__free_unpacked
                      (Shoal__DataMessage *message,
                       ProtobufCAllocator *allocator);
+/* Shoal__Manifest methods */
+void   shoal__manifest__init
+                     (Shoal__Manifest         *message);
+size_t shoal__manifest__get_packed_size
+                     (const Shoal__Manifest   *message);
+size_t shoal__manifest__pack
+                     (const Shoal__Manifest   *message,
+                      uint8_t             *out);
+size_t shoal__manifest__pack_to_buffer
+                     (const Shoal__Manifest   *message,
+                      ProtobufCBuffer     *buffer);
+Shoal__Manifest *
+       shoal__manifest__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   shoal__manifest__free_unpacked
+                     (Shoal__Manifest *message,
+                      ProtobufCAllocator *allocator);
+/* Shoal__Chunk methods */
+void   shoal__chunk__init
+                     (Shoal__Chunk         *message);
+size_t shoal__chunk__get_packed_size
+                     (const Shoal__Chunk   *message);
+size_t shoal__chunk__pack
+                     (const Shoal__Chunk   *message,
+                      uint8_t             *out);
+size_t shoal__chunk__pack_to_buffer
+                     (const Shoal__Chunk   *message,
+                      ProtobufCBuffer     *buffer);
+Shoal__Chunk *
+       shoal__chunk__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   shoal__chunk__free_unpacked
+                     (Shoal__Chunk *message,
+                      ProtobufCAllocator *allocator);
+/* Shoal__WeightsMessage methods */
+void   shoal__weights_message__init
+                     (Shoal__WeightsMessage         *message);
+size_t shoal__weights_message__get_packed_size
+                     (const Shoal__WeightsMessage   *message);
+size_t shoal__weights_message__pack
+                     (const Shoal__WeightsMessage   *message,
+                      uint8_t             *out);
+size_t shoal__weights_message__pack_to_buffer
+                     (const Shoal__WeightsMessage   *message,
+                      ProtobufCBuffer     *buffer);
+Shoal__WeightsMessage *
+       shoal__weights_message__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   shoal__weights_message__free_unpacked
+                     (Shoal__WeightsMessage *message,
+                      ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*Shoal__Shape_Closure)
@@ -522,6 +729,12 @@ typedef void (*Shoal__Shape_Closure)
                   void *closure_data);
 typedef void (*Shoal__Join_Closure)
                  (const Shoal__Join *message,
+                  void *closure_data);
+typedef void (*Shoal__Model_Closure)
+                 (const Shoal__Model *message,
+                  void *closure_data);
+typedef void (*Shoal__Loading_Closure)
+                 (const Shoal__Loading *message,
                   void *closure_data);
 typedef void (*Shoal__Assign_Closure)
                  (const Shoal__Assign *message,
@@ -553,6 +766,15 @@ typedef void (*Shoal__ExpertFailure_Closure)
 typedef void (*Shoal__DataMessage_Closure)
                  (const Shoal__DataMessage *message,
                   void *closure_data);
+typedef void (*Shoal__Manifest_Closure)
+                 (const Shoal__Manifest *message,
+                  void *closure_data);
+typedef void (*Shoal__Chunk_Closure)
+                 (const Shoal__Chunk *message,
+                  void *closure_data);
+typedef void (*Shoal__WeightsMessage_Closure)
+                 (const Shoal__WeightsMessage *message,
+                  void *closure_data);
 
 /* --- services --- */
 
@@ -560,8 +782,11 @@ typedef void (*Shoal__DataMessage_Closure)
 /* --- descriptors --- */
 
 extern const ProtobufCEnumDescriptor    shoal__precision__descriptor;
+extern const ProtobufCEnumDescriptor    shoal__expert_format__descriptor;
 extern const ProtobufCMessageDescriptor shoal__shape__descriptor;
 extern const ProtobufCMessageDescriptor shoal__join__descriptor;
+extern const ProtobufCMessageDescriptor shoal__model__descriptor;
+extern const ProtobufCMessageDescriptor shoal__loading__descriptor;
 extern const ProtobufCMessageDescriptor shoal__assign__descriptor;
 extern const ProtobufCMessageDescriptor shoal__ready__descriptor;
 extern const ProtobufCMessageDescriptor shoal__heartbeat__descriptor;
@@ -573,6 +798,9 @@ extern const ProtobufCMessageDescriptor shoal__expert_request__descriptor;
 extern const ProtobufCMessageDescriptor shoal__expert_response__descriptor;
 extern const ProtobufCMessageDescriptor shoal__expert_failure__descriptor;
 extern const ProtobufCMessageDescriptor shoal__data_message__descriptor;
+extern const ProtobufCMessageDescriptor shoal__manifest__descriptor;
+extern const ProtobufCMessageDescriptor shoal__chunk__descriptor;
+extern const ProtobufCMessageDescriptor shoal__weights_message__descriptor;
 
 PROTOBUF_C__END_DECLS
 

@@ -13,13 +13,13 @@ final class LocalCluster {
 
     init(_ model: ModelOptions, _ checkpoint: Checkpoint, workers count: Int, log: Log) async throws {
         guard count > 0 else {
-            experts = try LocalExperts(checkpoint: checkpoint, precision: model.precision, threads: model.threads)
+            experts = try LocalExperts(checkpoint, precision: model.precision, threads: model.threads)
             (coordinator, workers) = (nil, nil)
             return
         }
         let coordinator = try Coordinator(
             checkpoint: checkpoint, precision: model.precision, bind: "tcp://127.0.0.1:*",
-            localExperts: LocalExperts(checkpoint: checkpoint, precision: model.precision, threads: model.threads),
+            localExperts: LocalExperts(checkpoint, precision: model.precision, threads: model.threads),
             log: log)
         let starting = Task { try await coordinator.waitUntilReady(workers: count) }
         let workers = try WorkerProcesses(

@@ -1,0 +1,89 @@
+import Checkpoints
+import Foundation
+
+/// The file of one expert in a cache: a page that says what it is, and then its tensors.
+///
+/// The page holds no pointer or size to be trusted: it is compared, byte for byte, with the one that the tensors' own
+/// bytes call for. So a file that was cut, changed or mixed up is found out, whatever happened to it.
+struct CacheFile {
+    static let headerBytes = 4096
+
+    let checkpoint: [UInt8]
+    let expert: ExpertID
+    let chunks: Chunks
+
+    /// Its name within the cache.
+    var path: String { "\(hexadecimal(checkpoint))/\(expert.layer)-\(expert.expert).expert" }
+
+    var byteCount: Int { Self.headerBytes + chunks.expertBytes }
+
+    /// The first page of a file with chunks of these digests.
+    func header(_ digests: [ChunkDigest]) -> [UInt8] {
+        var digest = SHA256()
+        for chunk in digests { chunk.withUnsafeBytes { digest.update($0) } }
+        let text = """
+            shoal expert 1
+            checkpoint \(hexadecimal(checkpoint))
+            layer \(expert.layer)
+            expert \(expert.expert)
+            bytes \(chunks.expertBytes)
+            sha256 of the SHA-256 of chunks of \(Chunks.size) bytes \(hexadecimal(digest.finish()))
+
+            """
+        return Array(text.utf8) + [UInt8](repeating: 0, count: Self.headerBytes - text.utf8.count)
+    }
+
+    /// Whether an open file is whole and intact. Reads rather than maps, so that a file that is cut short meanwhile is
+    /// found out, and not a SIGBUS.
+    func isIntact(_ descriptor: Int32) -> Bool {
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_size == byteCount,
+            let header = Self.read(descriptor, 0..<Self.headerBytes)
+        else { return false }
+        var digests: [ChunkDigest] = []
+        for index in 0..<chunks.count {
+            let range = chunks.range(index)
+            guard
+                let digest = withUnsafeTemporaryAllocation(
+                    byteCount: range.count, alignment: 64,
+                    {
+                        Self.read(descriptor, at: range.lowerBound + Self.headerBytes, into: $0)
+                            ? Chunks.digest(UnsafeRawBufferPointer($0)) : nil
+                    })
+            else { return false }
+            digests.append(digest)
+        }
+        return header == self.header(digests)
+    }
+
+    private static func read(_ descriptor: Int32, _ range: Range<Int>) -> [UInt8]? {
+        var bytes = [UInt8](repeating: 0, count: range.count)
+        return bytes.withUnsafeMutableBytes { read(descriptor, at: range.lowerBound, into: $0) } ? bytes : nil
+    }
+
+    /// False when the file ends before, or cannot be read.
+    static func read(_ descriptor: Int32, at offset: Int, into buffer: UnsafeMutableRawBufferPointer) -> Bool {
+        var done = 0
+        while done < buffer.count {
+            let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[done...])
+            let count = pread(descriptor, rest.baseAddress, rest.count, off_t(offset + done))
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { return false }
+            done += count
+        }
+        return true
+    }
+
+    /// False when the disk is full, or cannot be written.
+    static func write(_ descriptor: Int32, at offset: Int, _ bytes: UnsafeRawBufferPointer) -> Bool {
+        var done = 0
+        while done < bytes.count {
+            let rest = UnsafeRawBufferPointer(rebasing: bytes[done...])
+            let count = pwrite(descriptor, rest.baseAddress, rest.count, off_t(offset + done))
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { return false }
+            done += count
+        }
+        return true
+    }
+}

@@ -1,0 +1,86 @@
+import Checkpoints
+import Foundation
+import Synchronization
+
+/// The manifests of a checkpoint's experts: made when one is first asked for, on a thread of its own so that nobody's
+/// chunks wait meanwhile, and remembered, also for the next start, beside the checkpoint's digest.
+final class ManifestBook: Sendable {
+    private struct State {
+        var known: [ExpertID: [UInt8]] = [:]
+        var wanted: Set<ExpertID> = []
+        var isEnding = false
+    }
+
+    private let checkpoint: Checkpoint
+    private let digest: [UInt8]
+    private let cache = DigestCache()
+    private let state = Mutex(State())
+    private let news = DispatchSemaphore(value: 0)
+    private let isReady: @Sendable () -> Void
+    private let thread = Mutex<BackgroundThread?>(nil)
+
+    /// `isReady` is called when another manifest is known.
+    init(_ checkpoint: Checkpoint, digest: [UInt8], isReady: @escaping @Sendable () -> Void) {
+        self.checkpoint = checkpoint
+        self.digest = digest
+        self.isReady = isReady
+        thread.withLock { $0 = BackgroundThread("cluster-manifests", yields: true) { [self] in run() } }
+    }
+
+    /// 32 bytes for each chunk; nil as long as it is being made.
+    func manifest(of expert: ExpertID) -> [UInt8]? {
+        state.withLock { state in
+            if let known = state.known[expert] { return known }
+            if state.wanted.insert(expert).inserted { news.signal() }
+            return nil
+        }
+    }
+
+    func end() {
+        state.withLock { $0.isEnding = true }
+        news.signal()
+        thread.withLock { $0 }?.join()
+    }
+
+    private func run() {
+        while true {
+            news.wait()
+            let (isEnding, next) = state.withLock { ($0.isEnding, $0.wanted.min()) }
+            if isEnding { return }
+            guard let next else { continue }
+            let manifest = manifest(next)
+            state.withLock {
+                $0.known[next] = manifest
+                $0.wanted.remove(next)
+            }
+            isReady()
+        }
+    }
+
+    private func manifest(_ expert: ExpertID) -> [UInt8] {
+        let chunks = Chunks(expertBytes: ExpertLayout(checkpoint.expertConfig).byteCount)
+        let name = "\(expert.layer)-\(expert.expert)-\(Chunks.size)"
+        if let known = cache.blockDigests(name, of: digest), known.count == chunks.manifestBytes { return known }
+        let manifest = (0..<chunks.count).flatMap { index in
+            var hash = SHA256()
+            checkpoint.forEachSlice(of: expert, chunks.range(index)) { hash.update($0) }
+            return hash.finish()
+        }
+        cache.remember(manifest, name, of: digest)
+        return manifest
+    }
+}
+
+extension Checkpoint {
+    /// Calls `body` with the pieces, tensor after tensor, that make up a range of an expert's bytes.
+    func forEachSlice(of expert: ExpertID, _ range: Range<Int>, _ body: (UnsafeRawBufferPointer) -> Void) {
+        var begin = 0
+        for slice in slices(layer: expert.layer, expert: expert.expert) {
+            let part = range.clamped(to: begin..<begin + slice.count)
+            if !part.isEmpty {
+                body(UnsafeRawBufferPointer(rebasing: slice[part.lowerBound - begin..<part.upperBound - begin]))
+            }
+            begin += slice.count
+        }
+    }
+}

@@ -1,0 +1,92 @@
+import Checkpoints
+
+/// Checks and answers what workers ask on the weights socket.
+final class WeightConversation {
+    private let checkpoint: Checkpoint
+    private let model: ModelIdentity
+    private let chunks: Chunks
+    private let manifests: ManifestBook
+    private let socket: ZMQSocket
+    private let counters: DropCounters
+    private let members: Bulletin
+    private var gate: KeyGate
+    private let arena = WireArena(capacity: 4096)
+    private let incoming = ZMQMessage(), outgoing = ZMQMessage()
+    /// Who waits for manifests that are being made: each worker for so many as it fetches experts at once.
+    private var waiting: [WorkerID: Set<ExpertID>] = [:]
+
+    init(
+        _ checkpoint: Checkpoint, model: ModelIdentity, manifests: ManifestBook, socket: ZMQSocket, members: Bulletin,
+        admitted: AdmittedKeys?, counters: DropCounters
+    ) {
+        self.checkpoint = checkpoint
+        self.model = model
+        chunks = Chunks(of: model)
+        self.manifests = manifests
+        self.socket = socket
+        self.counters = counters
+        self.members = members
+        gate = KeyGate(admitted)
+    }
+
+    /// Answers whoever waits for a manifest that is known by now, and then one question; false when there is none.
+    func handleOne() throws -> Bool {
+        try answerWaiting()
+        guard try socket.receive(incoming) else { return false }
+        let id = WorkerID(incoming.bytes)
+        do {
+            guard let id else { throw WireError(.unknownSender) }
+            guard try socket.receiveMore(incoming) else { throw WireError(.wrongFrameCount) }
+            let (isMember, owner) = members.membership(of: id)
+            _ = try gate.check(incoming, from: id, owner: owner, on: socket)
+            guard isMember else { throw WireError(.unknownSender) }
+            guard !incoming.hasMore else { throw WireError(.wrongFrameCount) }
+            let question = try WeightsMessage.decode(incoming.bytes, model: model, arena: arena)
+            switch question {
+            case .chunk(let expert, let index): try send(expert, index, question, to: id)
+            case .manifest(let expert):
+                guard waiting[id, default: []].count < WeightTransfer.width * 2 else { throw WireError(.outOfBounds) }
+                waiting[id, default: []].insert(expert)
+            }
+        } catch let error as WireError {
+            counters.count(error.cause, "on the weights socket, from \(id?.description ?? "nobody")")
+        }
+        try socket.discardRest(incoming)
+        return true
+    }
+
+    private func answerWaiting() throws {
+        for (id, experts) in waiting {
+            guard members.membership(of: id).isMember else {
+                waiting[id] = nil
+                continue
+            }
+            for expert in experts {
+                guard let manifest = manifests.manifest(of: expert) else { continue }
+                try outgoing.allocate(manifest.count).copyBytes(from: manifest)
+                try sendOutgoing(as: .manifest(expert), to: id)
+                waiting[id]?.remove(expert)
+            }
+            if waiting[id]?.isEmpty == true { waiting[id] = nil }
+        }
+    }
+
+    private func send(_ expert: ExpertID, _ index: Int, _ question: WeightsMessage, to id: WorkerID) throws {
+        let range = chunks.range(index)
+        let frame = try outgoing.allocate(range.count)
+        var filled = 0
+        // A copy, so that pages are read from the disk here, and not by the thread that sends.
+        checkpoint.forEachSlice(of: expert, range) { slice in
+            UnsafeMutableRawBufferPointer(rebasing: frame[filled...]).copyMemory(from: slice)
+            filled += slice.count
+        }
+        try sendOutgoing(as: question, to: id)
+    }
+
+    /// An answer that cannot be sent now is lost: the worker asks again.
+    private func sendOutgoing(as header: WeightsMessage, to id: WorkerID) throws {
+        guard try id.withUnsafeBytes({ try socket.send($0, more: true) }) == .sent else { return }
+        _ = try header.encoded(digest: model.digest).withUnsafeBytes { try socket.send($0, more: true) }
+        _ = try socket.send(outgoing, more: false)
+    }
+}

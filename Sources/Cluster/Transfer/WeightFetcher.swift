@@ -1,0 +1,172 @@
+import CZeroMQ
+import Foundation
+import Synchronization
+
+/// Brings experts from the cache and from the coordinator into a ``WeightStore``: the socket and the clock around
+/// ``WeightTransfer``. One load at a time, on any thread.
+final class WeightFetcher: @unchecked Sendable {  // Whoever starts a load has waited for the one before.
+    private let store: WeightStore
+    private let endpoint: Endpoint
+    private let protection: Protection<WorkerKeys>
+    private let id: WorkerID
+    private var connection: Connection
+    private let counters: DropCounters
+    private let log: Log
+    private let arena = WireArena(capacity: 4096)
+    private let incoming = ZMQMessage()
+    private let state: Mutex<LoadingProgress>
+    private var isSilenceReported = false
+
+    /// To be looked for next: one at a time, so that a load that is not wanted any more ends soon.
+    private var next: ExpertID?
+    /// Of the experts on their way.
+    private var manifests: [ExpertID: [ChunkDigest]] = [:]
+
+    /// A socket to the coordinator's weights, with a thread of its own.
+    private struct Connection {
+        let socket: ZMQSocket
+        let monitor: ZMQSocket
+        var poller: ZMQPoller
+
+        init(_ endpoint: Endpoint, _ protection: Protection<WorkerKeys>, id: WorkerID, chunks: Chunks) throws {
+            socket = try ZMQSocket(.dealer, in: ZMQContext())
+            try socket.protect(protection)
+            try socket.limit(
+                frameBytes: max(Chunks.size, chunks.manifestBytes), queue: 2 * Int32(ChunkWindow.sizes.upperBound))
+            try socket.setIdentity(id)
+            monitor = try socket.monitor(ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
+            poller = ZMQPoller([socket, monitor])
+            try socket.connect(endpoint)
+        }
+    }
+
+    /// Connects to the coordinator's weights socket.
+    init(
+        _ store: WeightStore, endpoint: Endpoint, protection: Protection<WorkerKeys>, id: WorkerID,
+        counters: DropCounters, log: Log
+    ) throws {
+        self.store = store
+        self.counters = counters
+        self.log = log
+        state = Mutex(LoadingProgress(loaded: 0, wanted: 0, received: 0))
+        self.endpoint = endpoint
+        self.protection = protection
+        self.id = id
+        connection = try Connection(endpoint, protection, id: id, chunks: store.chunks)
+    }
+
+    /// How far the load under way is.
+    var progress: LoadingProgress { state.withLock { $0 } }
+
+    /// Returns when the experts are here, every chunk of them with its digest, or are not wanted any more.
+    /// - Throws: ``ClusterError`` when the coordinator's weights are not what it says, or there is no memory.
+    func load(_ experts: ExpertSet, isWanted: () -> Bool) throws {
+        let wanted = (0..<store.model.shape.layers).flatMap { layer in
+            (0..<store.model.shape.experts).map { ExpertID(layer: layer, expert: $0) }
+                .filter { experts.contains(layer: $0.layer, expert: $0.expert) }
+        }
+        let begin = ContinuousClock.now
+        let receivedBefore = progress.received
+        state.withLock {
+            $0.loaded = 0
+            $0.wanted = UInt64(wanted.count) * UInt64(store.chunks.expertBytes)
+        }
+        (next, manifests) = (nil, [:])
+        var transfer = WeightTransfer(wanted, chunkCount: store.chunks.count, at: begin)
+        try perform(transfer.begin(), &transfer)
+        while !transfer.isComplete {
+            guard isWanted() else { return }
+            try noticeConnections(&transfer)
+            if let expert = next {
+                next = nil
+                let isHere = store.look(expert)
+                if isHere { state.withLock { $0.loaded += UInt64(store.chunks.expertBytes) } }
+                try handle(.looked(expert, isHere: isHere), &transfer)
+            } else {
+                _ = try connection.poller.wait(milliseconds: 20)
+                try receive(&transfer)
+                try handle(.tick, &transfer)
+            }
+        }
+        let received = progress.received - receivedBefore
+        log(
+            .info, "the experts are here",
+            [
+                ("experts", String(wanted.count)), ("bytes", String(progress.wanted)), ("received", String(received)),
+                ("seconds", String(format: "%.3f", begin.duration(to: .now).seconds)),
+            ])
+    }
+
+    private func handle(_ event: WeightTransfer.Event, _ transfer: inout WeightTransfer) throws {
+        try perform(transfer.on(event, at: .now), &transfer)
+    }
+
+    private func perform(_ actions: [WeightTransfer.Action], _ transfer: inout WeightTransfer) throws {
+        for action in actions {
+            switch action {
+            case .look(let expert): next = expert
+            case .ask(let question):
+                // What cannot be sent now is asked again, as what is lost on the way.
+                _ = try question.encoded(digest: store.model.digest).withUnsafeBytes {
+                    try connection.socket.send($0, more: false)
+                }
+            case .reconnect:
+                if !isSilenceReported {
+                    isSilenceReported = true
+                    log(
+                        .warning, "nothing comes from the coordinator's weights port; a firewall must let it through",
+                        [("endpoint", endpoint.description)])
+                }
+                connection = try Connection(endpoint, protection, id: id, chunks: store.chunks)
+            case .resume(let expert, let digests):
+                manifests[expert] = digests
+                let kept = try store.resume(expert, digests)
+                let bytes = kept.reduce(0) { $0 + store.chunks.range($1).count }
+                state.withLock { $0.loaded += UInt64(bytes) }
+                try handle(.resumed(expert, kept: kept), &transfer)
+            case .keep(let expert, let index):
+                store.keep(expert, index, incoming.bytes)
+                state.withLock { $0.loaded += UInt64(store.chunks.range(index).count) }
+            case .finish(let expert): store.finish(expert, manifests.removeValue(forKey: expert) ?? [])
+            case .drop(let cause): counters.count(cause, "from the coordinator's weights")
+            case .fail(let expert):
+                throw ClusterError(
+                    "chunks of expert \(expert.expert) of layer \(expert.layer) came again and again with other digests "
+                        + "than the coordinator's manifest says: check its disk and memory, then start it anew")
+            }
+        }
+    }
+
+    private func noticeConnections(_ transfer: inout WeightTransfer) throws {
+        while try connection.monitor.receive(incoming) {
+            try connection.monitor.discardRest(incoming)
+            try handle(.reconnected, &transfer)
+        }
+    }
+
+    private func receive(_ transfer: inout WeightTransfer) throws {
+        // Not without end, so that a load that is not wanted any more ends soon.
+        for _ in 0..<32 {
+            guard try connection.socket.receive(incoming) else { return }
+            do { try receiveAnswer(&transfer) } catch let error as WireError {
+                counters.count(error.cause, "from the coordinator's weights")
+            }
+            try connection.socket.discardRest(incoming)
+        }
+    }
+
+    private func receiveAnswer(_ transfer: inout WeightTransfer) throws {
+        let answer = try WeightsMessage.decode(incoming.bytes, model: store.model, arena: arena)
+        guard try connection.socket.receiveMore(incoming), !incoming.hasMore else { throw WireError(.wrongFrameCount) }
+        let bytes = incoming.bytes
+        state.withLock { $0.received += UInt64(bytes.count) }
+        switch answer {
+        case .manifest(let expert):
+            guard bytes.count == store.chunks.manifestBytes else { throw WireError(.wrongFrameSize) }
+            try handle(.manifest(expert, Chunks.digests(bytes)), &transfer)
+        case .chunk(let expert, let index):
+            guard bytes.count == store.chunks.range(index).count else { throw WireError(.wrongFrameSize) }
+            try handle(.chunk(expert, index, Chunks.digest(bytes)), &transfer)
+        }
+    }
+}

@@ -1,0 +1,78 @@
+package import Checkpoints
+import Synchronization
+
+/// The experts of one checkpoint that a worker without it has: each whole and intact, in a mapped file of the cache or in
+/// memory. It outlives the sessions with the coordinator, so that a broken connection costs nothing that had come.
+package final class WeightStore: ExpertSource {
+    package let expertConfig: ExpertConfig
+    let model: ModelIdentity
+    let chunks: Chunks
+    private let layout: ExpertLayout
+    private let cache: WeightCache?
+    private let here = Mutex<[ExpertID: ExpertParts]>([:])
+    private let partials = Mutex<[ExpertID: PartialExpert]>([:])
+
+    package init(_ description: ModelDescription, cache: WeightCache?) {
+        expertConfig = description.experts
+        model = ModelIdentity(description.experts, digest: description.digest)
+        layout = ExpertLayout(description.experts)
+        chunks = Chunks(of: model)
+        self.cache = cache
+    }
+
+    package func parts(layer: Int, expert: Int) -> ExpertParts? {
+        here.withLock { $0[ExpertID(layer: layer, expert: expert)] }
+    }
+
+    /// Whether the expert is here, or can be had from the cache.
+    package func look(_ expert: ExpertID) -> Bool {
+        if here.withLock({ $0[expert] != nil }) { return true }
+        guard let memory = cache?.open(file(expert)) else { return false }
+        take(expert, memory)
+        return true
+    }
+
+    /// Begins to take an expert, or goes on with it.
+    /// - Returns: the chunks that an earlier attempt has left, and that are intact.
+    /// - Throws: ``ClusterError`` when there is no memory for it.
+    package func resume(_ expert: ExpertID, _ digests: [ChunkDigest]) throws -> Set<Int> {
+        let known = partials.withLock { $0[expert] }
+        let partial = try known ?? PartialExpert(chunks: chunks, file: cache?.begin(file(expert)))
+        partials.withLock { $0[expert] = partial }
+        return partial.resume(digests)
+    }
+
+    /// Takes a chunk that is right.
+    package func keep(_ expert: ExpertID, _ index: Int, _ bytes: UnsafeRawBufferPointer) {
+        partials.withLock { $0[expert] }?.keep(index, bytes)
+    }
+
+    /// Makes an expert whose chunks are all here available.
+    package func finish(_ expert: ExpertID, _ digests: [ChunkDigest]) {
+        guard let partial = partials.withLock({ $0.removeValue(forKey: expert) }) else { return }
+        let mapped = partial.file.flatMap { cache?.finish($0, file(expert), digests) }
+        take(expert, mapped ?? partial.memory)
+    }
+
+    /// Forgets every other expert.
+    package func keepOnly(_ experts: ExpertSet) {
+        let isKept = { (id: ExpertID) in experts.contains(layer: id.layer, expert: id.expert) }
+        partials.withLock { partials in partials = partials.filter { isKept($0.key) } }
+        // The memory goes when the lock is free, and nobody computes with it any more.
+        let forgotten = here.withLock { here in
+            let forgotten = here.filter { !isKept($0.key) }
+            here = here.filter { isKept($0.key) }
+            return forgotten
+        }
+        for expert in forgotten.keys { cache?.release(file(expert)) }
+    }
+
+    private func take(_ expert: ExpertID, _ memory: WeightMemory) {
+        let parts = ExpertParts(memory.start, layout, owner: memory)
+        here.withLock { $0[expert] = parts }
+    }
+
+    private func file(_ expert: ExpertID) -> CacheFile {
+        CacheFile(checkpoint: model.digest, expert: expert, chunks: chunks)
+    }
+}
