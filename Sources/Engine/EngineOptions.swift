@@ -17,8 +17,8 @@ public struct EngineOptions: Sendable {
     public var kvMemory: Int?
     /// How keys and values are held; nil: as suits the model's precision.
     public var kvFormat: KVFormat?
-    /// How long a request waits for experts that nobody can compute, before it ends with an error.
-    public var recoveryTimeout: Duration = .seconds(30)
+    /// Seconds for which a request waits for experts that nobody can compute, before it ends with an error.
+    public var recoverySeconds = 30.0
 
     /// The defaults suit one machine and a handful of clients.
     public init(

@@ -9,7 +9,7 @@ final class StepLoop {
     private let kernels: Kernels
     private let pool: KVPool
     private let contextLength: Int
-    private let recoveryTimeout: Duration
+    private let recoverySeconds: Double
     private let inbox: Inbox
     private var scheduler: Scheduler
     private var sequences: [RequestID: Sequence] = [:]
@@ -39,7 +39,7 @@ final class StepLoop {
         kernels = try selectedKernels()
         pool = try transformer.makePool(pageCount: memory.pageCount, format: options.kvFormat)
         contextLength = memory.contextLength
-        recoveryTimeout = options.recoveryTimeout
+        recoverySeconds = options.recoverySeconds
         self.inbox = inbox
         // Rows of logits are large (0.8 MB in gpt-oss): 64 MiB of them at a time.
         let rows = max(1, (64 << 20) / (4 * transformer.config.vocabularySize))
@@ -114,8 +114,8 @@ final class StepLoop {
         for part in parts {
             let since = part.sequence.stalledSince ?? now
             part.sequence.stalledSince = since
-            guard since.duration(to: now) >= recoveryTimeout else { continue }
-            let error = EngineError(.expertsUnavailable, "for \(recoveryTimeout) no step could be computed: \(cause)")
+            guard since.duration(to: now) / .seconds(1) >= recoverySeconds else { continue }
+            let error = EngineError(.expertsUnavailable, "no step could be computed for \(recoverySeconds) s: \(cause)")
             end(part.sequence.id, .failure(error))
         }
         if !sequences.isEmpty { Thread.sleep(forTimeInterval: 0.02) }

@@ -1,9 +1,17 @@
 import Kernels
+import Synchronization
 
 /// A fixed set of threads that share the indices of one loop. Not Sendable: one thread calls it at a time.
 package final class ThreadPool {
     private let pool: OpaquePointer
     package let threads: Int
+
+    private static let bindsThreads = Atomic(false)
+
+    /// Says whether pools made from now on bind each of their threads, the caller's included, to a processor. It is a
+    /// property of the process: its pools are called in turn by one thread, and share the processors.
+    @inline(never)
+    package static func setBinding(_ isWanted: Bool) { bindsThreads.store(isWanted, ordering: .relaxed) }
 
     /// `threads` counts the caller's own.
     package init(threads: Int) throws(ModelError) {
@@ -13,6 +21,7 @@ package final class ThreadPool {
         }
         self.pool = pool
         self.threads = threads
+        if Self.bindsThreads.load(ordering: .relaxed) { shoal_thread_pool_pin(pool) }
     }
 
     deinit { shoal_thread_pool_destroy(pool) }

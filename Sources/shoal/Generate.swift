@@ -37,9 +37,7 @@ enum Generate: Command {
             topP: Float(try arguments.number("top-p", in: 0...1) ?? 1),
             seed: try arguments.integer("seed", in: 0...Int.max).map(UInt64.init))
         let maxTokens = try arguments.integer("max-tokens", in: 0...Int.max)
-        var options = EngineOptions(sequences: 1, kvFormat: model.kvFormat)
-        options.contextLength = try arguments.integer("context", in: 1...Int(Int32.max))
-        options.kvMemory = try arguments.bytes("kv-memory")
+        let options = try options(arguments, model)
         let workers = try arguments.integer("workers", in: 0...64) ?? 0
 
         let checkpoint = try model.openCheckpoint()
@@ -64,6 +62,15 @@ enum Generate: Command {
         )
         await engine.shutdown()
         if let usage = generation.usage { printError("\n" + summary(usage)) }
+    }
+
+    // Not inlined: Swift 6.3's compiler crashes on the coroutine that `run` then becomes.
+    @inline(never)
+    private static func options(_ arguments: Arguments, _ model: ModelOptions) throws -> EngineOptions {
+        var options = EngineOptions(sequences: 1, kvFormat: model.kvFormat)
+        options.contextLength = try arguments.integer("context", in: 1...Int(Int32.max))
+        options.kvMemory = try arguments.bytes("kv-memory")
+        return options
     }
 
     private enum Reader {

@@ -16,7 +16,7 @@ enum WorkerCommand: Command {
     static let flags =
         [
             Flag("join", "ENDPOINT", "The coordinator's cluster endpoint, such as tcp://127.0.0.1:7070."),
-            ModelOptions.modelFlag, ModelOptions.threadsFlag,
+            ModelOptions.modelFlag, ModelOptions.threadsFlag, ModelOptions.pinFlag,
             Flag(
                 "memory", "SIZE",
                 "Own no more experts than fit, such as 8G (default: no limit; without --model, what can be spared)."),

@@ -121,11 +121,11 @@ import Transformer
         }
     }
 
-    @Test("when experts are unavailable for too long the requests of the step end with that error, and the next ones run")
+    @Test("when experts are unavailable for too long the step's requests end with that error, and the next ones run")
     func expertsUnavailable() async throws {
         let gate = Gate()
         var options = EngineOptions(sequences: 1)
-        options.recoveryTimeout = .zero
+        options.recoverySeconds = 0
         try await model.withEngine(options, gate: gate) { engine in
             let failing = try engine.submit(GenerationRequest(prompt: [1], maxTokens: 3))
             let waiting = try engine.submit(GenerationRequest(prompt: [1], maxTokens: 3))

@@ -25,9 +25,7 @@ enum EngineFlags {
             kvMemory: try arguments.bytes("kv-memory"), kvFormat: format)
         options.sequences = try arguments.integer("max-sequences", in: 1...4096) ?? options.sequences
         options.queue = try arguments.integer("max-queue", in: 0...1_000_000) ?? options.queue
-        if let seconds = try arguments.number("recovery-timeout", in: 0...86400) {
-            options.recoveryTimeout = .seconds(seconds)
-        }
+        options.recoverySeconds = try arguments.number("recovery-timeout", in: 0...86400) ?? options.recoverySeconds
         let tokens = try arguments.integer("max-batch-tokens", in: 1...65536)
         if let tokens, tokens < options.sequences {
             throw UsageError(

@@ -15,6 +15,8 @@ struct ModelOptions {
 
     static let modelFlag = Flag("model", "DIR", "The checkpoint: config.json, *.safetensors, tokenizer.json.")
     static let threadsFlag = Flag("threads", "N", "Threads to compute with (default: one for each processor).")
+    static let pinFlag = Flag(
+        "pin", nil, "Bind each thread to a processor of its own; for machines on which nothing else computes.")
     static let flags = [
         modelFlag,
         Flag(
@@ -23,7 +25,7 @@ struct ModelOptions {
         Flag("weights", "W", "int8 (default) or bf16: how attention and output head are held in int8 precision."),
         Flag(
             "kv-cache", "F", "bf16, int8 or float32: how keys and values are held (default: bf16; float32 with exact)."),
-        threadsFlag,
+        threadsFlag, pinFlag,
     ]
 
     init(_ arguments: Arguments) throws(UsageError) {
@@ -38,7 +40,8 @@ struct ModelOptions {
     }
 
     static func threads(_ arguments: Arguments) throws(UsageError) -> Int {
-        try arguments.integer("threads", in: 1...1024) ?? ProcessInfo.processInfo.activeProcessorCount
+        ThreadPool.setBinding(arguments.has("pin"))
+        return try arguments.integer("threads", in: 1...1024) ?? ProcessInfo.processInfo.activeProcessorCount
     }
 
     func openCheckpoint() throws -> Checkpoint { try Checkpoint(directory: directory) }

@@ -34,6 +34,8 @@ final class WorkerProcesses: Sendable {
                     "worker", "--join", endpoint, "--model", model.path, "--threads", String(threads),
                     "--until-stdin-closes",
                 ] + logFlags
+            // Each would take the same processors.
+            process.environment = ProcessInfo.processInfo.environment.filter { $0.key != "SHOAL_PIN" }
             process.standardInput = pipe
             process.terminationHandler = { [weak self, running] process in
                 self?.ended(process)
