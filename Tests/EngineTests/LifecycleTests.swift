@@ -103,13 +103,12 @@ import Transformer
     @Test("when experts are unavailable for a while the requests wait, and their answers do not change")
     func recovery() async throws {
         let gate = Gate()
+        let asked = GenerationRequest(prompt: [1, 2, 3], sampling: .init(temperature: 1, seed: 7), maxTokens: 8)
         let expected = try await model.withEngine { engine in
-            try await engine.submit(GenerationRequest(prompt: [1, 2, 3], maxTokens: 8)).events().tokens
+            try await engine.submit(asked).events().tokens
         }
         try await model.withEngine(EngineOptions(sequences: 2), gate: gate) { engine in
-            let requests = try (0..<3).map { _ in
-                try engine.submit(GenerationRequest(prompt: [1, 2, 3], maxTokens: 8))
-            }
+            let requests = try (0..<3).map { _ in try engine.submit(asked) }
             // Before the prompt, between chunks of it and among its answers.
             for step in 0..<10 {
                 if step % 3 != 1 { gate.failNext() }
