@@ -21,20 +21,22 @@ TOKENS, PROMPT, WORKERS = 16, 512, 2
 # The coordinator first tries out how many micro-batches are faster.
 WARM_UP = 12
 THREADS = os.cpu_count()
+MODEL = pathlib.Path(sys.argv[1])
+VOCABULARY = json.loads((MODEL / "config.json").read_text())["vocab_size"]
 
 
 @contextlib.contextmanager
-def cluster(model, keys):
+def cluster(keys):
     """A coordinator and workers that share the threads; with keys where there is a folder of them."""
     flags = ["--threads", THREADS, "--context", max(DEPTHS) + 1024, "--kv-memory", "1G"]
     worker = ["--threads", max(1, THREADS // WORKERS)]
     if keys:
         flags += ["--key", keys / "coordinator.key", "--authorized", keys / "worker.pub"]
         worker += ["--key", keys / "worker.key", "--coordinator-key", keys / "coordinator.pub"]
-    server = Server(model, *flags)
+    server = Server(MODEL, *flags)
     with running(server), contextlib.ExitStack() as stack:
         for _ in range(WORKERS):
-            process = ShoalProcess("worker", "--join", server.endpoint, "--model", model, *worker)
+            process = ShoalProcess("worker", "--join", server.endpoint, "--model", MODEL, *worker)
             stack.enter_context(running(process))
 
         def holds_all(status):
@@ -53,7 +55,9 @@ def stream(server, prompt, tokens):
     connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=1800)
     times = [time.perf_counter()]
     connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
-    for line in connection.getresponse():
+    answer = connection.getresponse()
+    assert answer.status == 200, answer.read()
+    for line in answer:
         if line.startswith(b"data: {") and json.loads(line[6:])["choices"][0]["text"]:
             times.append(time.perf_counter())
     connection.close()
@@ -84,7 +88,8 @@ class Case:
 
 
 def prompt_of(length):
-    return [random.randrange(100, 100000) for _ in range(length)]
+    # Ordinary tokens: special ones have the highest numbers.
+    return [random.randrange(VOCABULARY // 2) for _ in range(length)]
 
 
 def show(case, baseline):
@@ -95,19 +100,18 @@ def show(case, baseline):
 
 
 def main():
-    model = pathlib.Path(sys.argv[1])
     random.seed(1)
     with contextlib.ExitStack() as stack:
         keys = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for name in ("coordinator", "worker"):
             subprocess.run([SHOAL, "keygen", keys / name], check=True, stdout=subprocess.DEVNULL)
-        alone = Server(model, "--threads", THREADS, "--context", max(DEPTHS) + 1024, "--kv-memory", "2G")
+        alone = Server(MODEL, "--threads", THREADS, "--context", max(DEPTHS) + 1024, "--kv-memory", "2G")
         stack.enter_context(running(alone))
         alone.wait_until_ready(0, seconds=600)
         cases = [Case(f"decoding at depth {depth}, one process", alone, depth) for depth in DEPTHS]
         cases += [Case(f"prefill of {PROMPT} tokens, one process", alone)]
         for name, folder in (("", None), (", keys", keys)):
-            server = stack.enter_context(cluster(model, folder))
+            server = stack.enter_context(cluster(folder))
             cases += [Case(f"decoding, coordinator and {WORKERS} workers{name}", server, 0)]
             cases += [Case(f"prefill, coordinator and {WORKERS} workers{name}", server)]
         for case in cases:
