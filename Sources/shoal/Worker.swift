@@ -19,7 +19,7 @@ enum WorkerCommand: Command {
             ModelOptions.modelFlag, ModelOptions.threadsFlag, ModelOptions.pinFlag,
             Flag(
                 "memory", "SIZE",
-                "Own no more experts than fit, such as 8G (default: no limit; without --model, what can be spared)."),
+                "Hold no more experts than fit, replicas included, such as 8G (default: what the machine can spare)."),
             Flag("cache", "DIR", "Without --model: keep the experts in DIR/experts for the next start."),
             Flag("cache-size", "SIZE", "Keep no more than fit, those used last (default: no limit)."),
             Flag("until-stdin-closes", nil, "End when standard input closes, as `shoal up` wants of its workers."),
@@ -49,7 +49,7 @@ enum WorkerCommand: Command {
     private static func makeWorker(_ arguments: Arguments, _ endpoint: String, _ log: Log) throws -> Worker {
         let threads = try ModelOptions.threads(arguments)
         let protection = try KeyFlags.worker(arguments)
-        let memory = try arguments.bytes("memory")
+        let memory = try arguments.bytes("memory") ?? KVMemory.spare(mapped: 0)
         if let model = arguments.string("model") {
             let checkpoint = try Checkpoint(directory: URL(fileURLWithPath: model))
             return try Worker(
@@ -61,7 +61,7 @@ enum WorkerCommand: Command {
         guard cacheLimit == nil || cache != nil else { throw UsageError("--cache-size needs --cache") }
         let loading = Progress("loading experts")
         return try Worker(
-            join: endpoint, protection: protection, threads: threads, memory: memory ?? KVMemory.spare(mapped: 0),
+            join: endpoint, protection: protection, threads: threads, memory: memory,
             cache: cache.map {
                 try WeightCache(
                     directory: URL(fileURLWithPath: $0).appending(path: "experts"), limit: cacheLimit, log: log)

@@ -147,6 +147,11 @@ def test_memory_bounds_what_a_worker_owns(model, expected):
             status = server.get("/cluster")[1]
             assert 0 < status["workers"][0]["experts"] < status["experts"]
             assert complete(server) == expected
+        server.wait_until_ready(0)
+        with running(worker(server, model)):
+            server.wait_until_ready(1)
+            budget = server.get("/cluster")[1]["workers"][0]["memoryBudget"]
+            assert budget < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), "what the machine can spare"
 
 
 def test_a_worker_with_another_checkpoint_is_refused_with_a_reason(model, tmp_path):
