@@ -6,6 +6,8 @@
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 
 #define TOKENS 4
+#define TOKENS_AT_ONCE(kind, tiles) TOKENS
+#define PAIRED_TOKENS SIZE_MAX
 #define FEW_TOKENS 2
 #define MXFP4_OFFSET 12
 #define Q8_OFFSET 0
@@ -110,9 +112,10 @@ INLINE void dots_of_eight(
 /// sums[tile * tokens + t] += the products of `tokens` tokens with the tiles over `blocks` blocks, the first of them at
 /// index `at` of x.
 INLINE void q8_products(
-    product_kind kind, int tokens, const tile_blocks *w, const q8_slice *x, size_t at, size_t blocks, f32x16 *sums) {
+    product_kind kind, int tiles, int tokens, const tile_blocks *w, const q8_slice *x, size_t at, size_t blocks,
+    f32x16 *sums) {
     // Eight rows after the other eight: more at once would not fit the registers.
-    for (size_t half = 0; half < 2 * (size_t)tiles_at_once(kind); half++) {
+    for (size_t half = 0; half < 2 * (size_t)tiles; half++) {
         const uint8_t *values = w->values + half / 2 * w->values_step + half % 2 * 32;
         const float *scales = w->scales + half / 2 * w->scales_step + half % 2 * 8;
         f32x16 *rows = sums + half / 2 * (size_t)tokens;

@@ -7,6 +7,9 @@
     __attribute__((target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"))), apply_to = function)
 
 #define TOKENS 8
+// Whose sums, and those of their dot products, fit the registers.
+#define TOKENS_AT_ONCE(kind, tiles) ((tiles) == 1 ? TOKENS : (kind) == Q8_BY_16 ? 4 : 6)
+#define PAIRED_TOKENS 16
 #define FEW_TOKENS 8
 #define MXFP4_OFFSET 12
 #define Q8_OFFSET 128
@@ -68,9 +71,9 @@ INLINE __m512i four_columns(const int8_t *block, int i) {
 /// sums[tile * tokens + t] += the products of `tokens` tokens with the tiles over `blocks` blocks, the first of them at
 /// index `at` of x.
 INLINE void q8_products(
-    product_kind kind, int tokens, const tile_blocks *w, const q8_slice *x, size_t at, size_t blocks, f32x16 *sums) {
-    const int tiles = tiles_at_once(kind);
-    f32x16 results[MOST_SUMS];
+    product_kind kind, int tiles, int tokens, const tile_blocks *w, const q8_slice *x, size_t at, size_t blocks,
+    f32x16 *sums) {
+    f32x16 results[2 * TOKENS];
 #pragma clang loop unroll(full)
     for (int j = 0; j < tiles * tokens; j++) results[j] = sums[j];
     for (size_t b = 0; b < blocks; b++, at += (size_t)tokens) {
@@ -79,7 +82,7 @@ INLINE void q8_products(
         f32x16 scales[2];
         for (int tile = 0; tile < tiles; tile++)
             scales[tile] = load(w->scales + b * LANES + (size_t)tile * w->scales_step, LANES);
-        __m512i dots[MOST_SUMS], high[MOST_SUMS];
+        __m512i dots[2 * TOKENS], high[2 * TOKENS];
 #pragma clang loop unroll(full)
         for (int j = 0; j < tiles * tokens; j++) {
             dots[j] = _mm512_set1_epi32(x->offsets[at + (size_t)(j % tokens)]);
@@ -95,6 +98,7 @@ INLINE void q8_products(
                 __m512i four = four_columns(x->values[at + (size_t)t], i);
                 if (kind == Q8_BY_16) {
                     high[t] = _mm512_dpbusd_epi32(high[t], first, four);
+                    if (tiles == 2) high[tokens + t] = _mm512_dpbusd_epi32(high[tokens + t], second, four);
                     four = four_columns(x->low[at + (size_t)t], i);
                 }
                 dots[t] = _mm512_dpbusd_epi32(dots[t], first, four);

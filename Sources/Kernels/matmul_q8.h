@@ -2,10 +2,11 @@
 //
 // A tile is sixteen weight rows. The inner loop reads its bytes as [block][8][16 rows][4 columns], the way a
 // shoal_q8_matrix is stored; MXFP4 is decoded into that form, a few blocks at a time, in the first-level cache, where
-// all tokens then share it. It takes two tiles at a time, so that what it loads of the activations serves both.
+// all tokens then share it.
 //
-// The including file defines `words_of_rows`, `decode_mxfp4_bytes` and `q8_products`; TOKENS (4 or 8), how many tokens
-// the inner loop takes at once; MXFP4_OFFSET and Q8_OFFSET, by how much its weights exceed the true ones.
+// The including file defines `words_of_rows`, `decode_mxfp4_bytes` and `q8_products`; TOKENS (4 or 8) and, for so many
+// tiles, TOKENS_AT_ONCE: how many tokens the inner loop takes at once; PAIRED_TOKENS: from how many on int8 matrices go
+// two tiles at a time; MXFP4_OFFSET and Q8_OFFSET, by how much its weights exceed the true ones.
 #ifndef SHOAL_MATMUL_Q8_H
 #define SHOAL_MATMUL_Q8_H
 
@@ -25,10 +26,10 @@ typedef struct {
 typedef f32x16 tile_sums[2 * SLICE_TOKENS];
 
 /// Before the blocks the sums come from y, if there are any; after them they go there.
-INLINE void move_sums(int is_after, product_kind kind, f32x16 *sums, const q8_slice *x, const tile_results *results) {
+INLINE void move_sums(int is_after, int tiles, f32x16 *sums, const q8_slice *x, const tile_results *results) {
     for (size_t group = 0; group < x->groups; group++) {
         size_t begin = group_begin(x, group), end = group_begin(x, group + 1);
-        for (size_t n = 0; n < (size_t)tiles_at_once(kind) * SHOAL_TILE_ROWS; n += SHOAL_TILE_ROWS) {
+        for (size_t n = 0; n < (size_t)tiles * SHOAL_TILE_ROWS; n += SHOAL_TILE_ROWS) {
             size_t rows = results->rows < n ? 0 : results->rows - n;
             for (size_t t = begin; t < end; t++, sums++) {
                 float *y = results->y + t * results->stride + n;
@@ -43,26 +44,27 @@ INLINE void move_sums(int is_after, product_kind kind, f32x16 *sums, const q8_sl
     }
 }
 
-/// Blocks [block, block + blocks) of the slice, for all its tokens, while `ahead_bytes` a block are asked for.
+/// Blocks [block, block + blocks) of the slice, for all its tokens; with the first of these `ahead_bytes` a block are
+/// asked for.
 INLINE void q8_tile_group(
-    product_kind kind, const tile_blocks *w, const q8_slice *x, size_t block, size_t blocks, size_t ahead_bytes,
-    f32x16 *sums) {
+    product_kind kind, int tiles, const tile_blocks *w, const q8_slice *x, size_t block, size_t blocks,
+    size_t ahead_bytes, f32x16 *sums) {
     tile_blocks part = *w;
-    part.ahead_lines = (ahead_bytes / 64 + x->groups - 1) / x->groups;
-    for (size_t group = 0; group < x->groups; group++, part.ahead += blocks * part.ahead_lines * 64) {
+    part.ahead_lines = ahead_bytes / 64;
+    for (size_t group = 0; group < x->groups; group++, part.ahead_lines = 0) {
         size_t begin = group_begin(x, group), tokens = group_begin(x, group + 1) - begin;
         size_t at = begin * x->blocks + block * tokens;
-        f32x16 *group_sums = sums + (size_t)tiles_at_once(kind) * begin;
+        f32x16 *group_sums = sums + (size_t)tiles * begin;
         switch (tokens) {  // a constant in the inner loop
-            case 1: q8_products(kind, 1, &part, x, at, blocks, group_sums); break;
-            case 2: q8_products(kind, 2, &part, x, at, blocks, group_sums); break;
-            case 3: q8_products(kind, 3, &part, x, at, blocks, group_sums); break;
-            case 4: q8_products(kind, 4, &part, x, at, blocks, group_sums); break;
+            case 1: q8_products(kind, tiles, 1, &part, x, at, blocks, group_sums); break;
+            case 2: q8_products(kind, tiles, 2, &part, x, at, blocks, group_sums); break;
+            case 3: q8_products(kind, tiles, 3, &part, x, at, blocks, group_sums); break;
+            case 4: q8_products(kind, tiles, 4, &part, x, at, blocks, group_sums); break;
 #if TOKENS > 4
-            case 5: q8_products(kind, 5, &part, x, at, blocks, group_sums); break;
-            case 6: q8_products(kind, 6, &part, x, at, blocks, group_sums); break;
-            case 7: q8_products(kind, 7, &part, x, at, blocks, group_sums); break;
-            case 8: q8_products(kind, 8, &part, x, at, blocks, group_sums); break;
+            case 5: q8_products(kind, tiles, 5, &part, x, at, blocks, group_sums); break;
+            case 6: q8_products(kind, tiles, 6, &part, x, at, blocks, group_sums); break;
+            case 7: q8_products(kind, tiles, 7, &part, x, at, blocks, group_sums); break;
+            case 8: q8_products(kind, tiles, 8, &part, x, at, blocks, group_sums); break;
 #endif
         }
     }
@@ -114,7 +116,7 @@ INLINE void mxfp4_tiles(
     size_t next = (results->has_next && x->blocks == row_blocks ? n + 2 * SHOAL_TILE_ROWS : n) * row_blocks;
     const uint8_t *next_codes = w->blocks + next * (SHOAL_BLOCK / 2), *next_scales = w->scales + next;
     tile_sums sums;
-    move_sums(0, MXFP4_BY_8, sums, x, results);
+    move_sums(0, 2, sums, x, results);
     for (size_t b = 0; b < x->blocks; b += GROUP_BLOCKS) {
         size_t blocks = smaller(GROUP_BLOCKS, x->blocks - b);
         for (size_t tile = 0; tile < 2; tile++) {
@@ -126,29 +128,35 @@ INLINE void mxfp4_tiles(
             }
         }
         pair.ahead = next_codes + 2 * b * (SHOAL_TILE_ROWS * SHOAL_BLOCK / 2);
-        q8_tile_group(MXFP4_BY_8, &pair, x, b, blocks, SHOAL_TILE_ROWS * SHOAL_BLOCK, sums);
+        q8_tile_group(MXFP4_BY_8, 2, &pair, x, b, blocks, SHOAL_TILE_ROWS * SHOAL_BLOCK, sums);
     }
-    move_sums(1, MXFP4_BY_8, sums, x, results);
+    move_sums(1, 2, sums, x, results);
 }
 
-INLINE void q8_tile(
-    product_kind kind, const shoal_q8_matrix *w, size_t n, const q8_slice *x, size_t first_block,
+INLINE void q8_tiles(
+    product_kind kind, int tiles, const shoal_q8_matrix *w, size_t n, const q8_slice *x, size_t first_block,
     const tile_results *results) {
-    float scales[GROUP_BLOCKS * LANES] __attribute__((aligned(64)));
-    tile_blocks part = {.scales = scales};
-    size_t tile_bytes = results->has_next ? w->blocks * SHOAL_TILE_ROWS * SHOAL_BLOCK : 0;
+    float scales[2][GROUP_BLOCKS * LANES] __attribute__((aligned(64)));
+    tile_blocks part = {
+        .values_step = w->blocks * SHOAL_TILE_ROWS * SHOAL_BLOCK,
+        .scales = scales[0],
+        .scales_step = GROUP_BLOCKS * LANES,
+    };
+    size_t ahead_bytes = results->has_next ? (size_t)tiles * SHOAL_TILE_ROWS * SHOAL_BLOCK : 0;
+    const uint8_t *next = w->values + (n / SHOAL_TILE_ROWS + (size_t)tiles) * part.values_step;
     tile_sums sums;
-    move_sums(0, kind, sums, x, results);
+    move_sums(0, tiles, sums, x, results);
     for (size_t b = 0; b < x->blocks; b += GROUP_BLOCKS) {
         size_t blocks = smaller(GROUP_BLOCKS, x->blocks - b);
         size_t at = n / SHOAL_TILE_ROWS * w->blocks + first_block + b;
         part.values = w->values + at * SHOAL_TILE_ROWS * SHOAL_BLOCK;
-        for (size_t i = 0; i < blocks; i++)
-            store(scales + i * LANES, load_bf16(w->scales + (at + i) * LANES, LANES), LANES);
-        part.ahead = part.values + tile_bytes;
-        q8_tile_group(kind, &part, x, b, blocks, tile_bytes ? SHOAL_TILE_ROWS * SHOAL_BLOCK : 0, sums);
+        for (int tile = 0; tile < tiles; tile++, at += w->blocks)
+            for (size_t i = 0; i < blocks; i++)
+                store(scales[tile] + i * LANES, load_bf16(w->scales + (at + i) * LANES, LANES), LANES);
+        part.ahead = next + (first_block + b) * ahead_bytes;
+        q8_tile_group(kind, tiles, &part, x, b, blocks, ahead_bytes, sums);
     }
-    move_sums(1, kind, sums, x, results);
+    move_sums(1, tiles, sums, x, results);
 }
 
 /// All slices of the activations, and for each all tiles: the sums wait in y from slice to slice.
@@ -156,13 +164,14 @@ INLINE void matmul_q8(
     product_kind kind, const void *w, const uint16_t *bias, size_t w_rows, size_t row_blocks, const activation_rows *x,
     size_t row_begin, size_t row_end, float *y, size_t y_stride) {
     q8_slice slice;
-    size_t rows = (size_t)tiles_at_once(kind) * SHOAL_TILE_ROWS;
     for (size_t t = 0; t < x->rows; t += slice.tokens) {
         slice.tokens = smaller(SLICE_TOKENS, x->rows - t);
-        slice.groups = (slice.tokens + TOKENS - 1) / TOKENS;
+        slice.tiles = tiles_at_once(kind, slice.tokens);
+        slice.groups = (slice.tokens - 1) / TOKENS_AT_ONCE(kind, slice.tiles) + 1;
         for (size_t b = 0; b < row_blocks; b += slice.blocks) {
             slice.blocks = smaller(SLICE_BLOCKS / slice.tokens, row_blocks - b);
             q8_slice_fill(&slice, kind, kind == MXFP4_BY_8 ? MXFP4_OFFSET : Q8_OFFSET, x, t, b);
+            size_t rows = (size_t)slice.tiles * SHOAL_TILE_ROWS;
             for (size_t n = row_begin; n < row_end; n += rows) {
                 tile_results results = {
                     .y = y + t * y_stride + n,
@@ -174,8 +183,10 @@ INLINE void matmul_q8(
                 };
                 if (kind == MXFP4_BY_8)
                     mxfp4_tiles(w, n, &slice, b, &results);
+                else if (results.rows > SHOAL_TILE_ROWS)
+                    q8_tiles(kind, 2, w, n, &slice, b, &results);
                 else
-                    q8_tile(kind, w, n, &slice, b, &results);
+                    q8_tiles(kind, 1, w, n, &slice, b, &results);
             }
         }
     }

@@ -8,6 +8,8 @@
 #pragma clang attribute push(__attribute__((target("dotprod"))), apply_to = function)
 
 #define TOKENS 4
+#define TOKENS_AT_ONCE(kind, tiles) TOKENS
+#define PAIRED_TOKENS SIZE_MAX
 #define FEW_TOKENS 2
 #define MXFP4_OFFSET 0
 #define Q8_OFFSET 0
@@ -120,10 +122,11 @@ INLINE void dots_of_block(
 /// sums[tile * tokens + t] += the products of `tokens` tokens with the tiles over `blocks` blocks, the first of them at
 /// index `at` of x.
 INLINE void q8_products(
-    product_kind kind, int tokens, const tile_blocks *w, const q8_slice *x, size_t at, size_t blocks, f32x16 *sums) {
+    product_kind kind, int tiles, int tokens, const tile_blocks *w, const q8_slice *x, size_t at, size_t blocks,
+    f32x16 *sums) {
     // As many rows at a time as leave registers for the sums of all tokens.
     const int quarters = tokens > 2 ? 2 : 4;
-    for (int tile = 0; tile < tiles_at_once(kind); tile++)
+    for (int tile = 0; tile < tiles; tile++)
         for (int from = 0; from < QUARTERS; from += quarters) {
             const uint8_t *values = w->values + (size_t)tile * w->values_step + (size_t)from * 16;
             const float *scales = w->scales + (size_t)tile * w->scales_step + (size_t)from * 4;

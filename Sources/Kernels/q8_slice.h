@@ -19,6 +19,7 @@ typedef struct {
     int32_t offsets[SLICE_BLOCKS];  // what the dot product begins with, to make up for the weights being unsigned
     float scales[SLICE_BLOCKS];
     size_t tokens, blocks, groups;
+    int tiles;  // that the inner loop takes together
 } q8_slice;
 
 /// The first token of a group. Its first block is as far along in the slice, in tokens times the slice's blocks.
@@ -33,10 +34,10 @@ typedef struct {
 } activation_rows;
 
 /// Tiles that the inner loop takes together. Two share what is loaded of the activations, which is what decoded weights
-/// wait for; int8 ones are read from memory, fastest in one stream.
-INLINE int tiles_at_once(product_kind kind) { return kind == MXFP4_BY_8 ? 2 : 1; }
-
-#define MOST_SUMS 16  // of tiles and tokens
+/// wait for; int8 ones are read from memory, fastest in one stream, until there are enough tokens to compute for.
+INLINE int tiles_at_once(product_kind kind, size_t tokens) {
+    return kind == MXFP4_BY_8 || tokens >= PAIRED_TOKENS ? 2 : 1;
+}
 
 /// Some blocks of one or two tiles of weight rows, as the inner loop reads them.
 typedef struct {

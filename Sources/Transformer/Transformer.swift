@@ -57,8 +57,9 @@ public final class Transformer {
         let config = checkpoint.config
         try KVLayout.check(config)
         let pool = try ThreadPool(threads: threads)
-        // Nothing follows the output head in which an error could grow, so that int8 activations are good enough.
-        let (attentionForm, headForm): (RowForm, RowForm) =
+        // Queries and keys decide which tokens are seen: there an error grows. What attention puts out is added to a sum,
+        // as the experts' outputs are, and behind the output head nothing follows.
+        let (queryKeyValueForm, outputForm): (RowForm, RowForm) =
             switch (precision, denseWeights) {
             case (.int8, .int8): (.int16, .int8)
             case (.bf16, _): (.bf16, .bf16)
@@ -74,7 +75,7 @@ public final class Transformer {
         selected = Activations(columns: config.hiddenSize)
         embedding = checkpoint.embedding.bf16Pointer
         finalNorm = checkpoint.finalNorm.bf16Pointer
-        outputHead = Linear([(checkpoint.outputHead, nil)], form: headForm, pool: pool)
+        outputHead = Linear([(checkpoint.outputHead, nil)], form: outputForm, pool: pool)
         var layersOfKind: [ModelConfig.LayerType: Int] = [:]
         layers = checkpoint.layers.enumerated().map { index, tensors in
             let kind = config.layerTypes[index]
@@ -88,8 +89,8 @@ public final class Transformer {
                         [
                             (tensors.queryWeight, tensors.queryBias), (tensors.keyWeight, tensors.keyBias),
                             (tensors.valueWeight, tensors.valueBias),
-                        ], form: attentionForm, pool: pool),
-                    output: Linear([(tensors.outputWeight, tensors.outputBias)], form: attentionForm, pool: pool),
+                        ], form: queryKeyValueForm, pool: pool),
+                    output: Linear([(tensors.outputWeight, tensors.outputBias)], form: outputForm, pool: pool),
                     sinks: tensors.sinks.bf16Pointer,
                     window: kind == .slidingAttention ? config.slidingWindow : nil),
                 router: Router(
