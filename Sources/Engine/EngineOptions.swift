@@ -9,6 +9,8 @@ public struct EngineOptions: Sendable {
     /// Tokens computed in one step, at least as many as sequences: one of each sequence that decodes, and with what is
     /// left chunks of prompts. It is how long a long prompt delays the others' next token.
     public var batchTokens: Int
+    /// Tokens computed in a step while no sequence decodes: more of them share what is read and decoded of the weights.
+    var promptTokens: Int { batchTokens * 2 }
     /// Tokens that prompt and completion may have together; nil: as many positions as the model knows and the memory
     /// holds.
     public var contextLength: Int?

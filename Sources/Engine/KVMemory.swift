@@ -33,7 +33,7 @@ public struct KVMemory: Sendable {
         }
         geometry = PageGeometry(
             pageTokens: KVLayout.pageTokens, hasFullLayers: layout.hasFullLayers, window: layout.window,
-            chunkTokens: options.batchTokens)
+            chunkTokens: options.promptTokens)
         pageBytes = layout.pageBytes
         let useful = geometry.pages(forTokens: wanted).multipliedReportingOverflow(by: options.sequences)
         let asked =

@@ -44,7 +44,9 @@ final class StepLoop {
         // Rows of logits are large (0.8 MB in gpt-oss): 64 MiB of them at a time.
         let rows = max(1, (64 << 20) / (4 * transformer.config.vocabularySize))
         scheduler = Scheduler(
-            limits: .init(sequences: options.sequences, batchTokens: options.batchTokens, scoredTokens: rows),
+            limits: .init(
+                sequences: options.sequences, batchTokens: options.batchTokens, promptTokens: options.promptTokens,
+                scoredTokens: rows),
             geometry: memory.geometry, pageCount: memory.pageCount)
         metrics.kvPages = memory.pageCount
         publish()

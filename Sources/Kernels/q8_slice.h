@@ -4,8 +4,8 @@
 
 #include "vectors.h"
 
-#define SLICE_TOKENS 64   // tokens that share one decoding of the weights
-#define SLICE_BLOCKS 6144  // (token, block) pairs in a slice
+#define SLICE_TOKENS 96   // tokens that share one decoding of the weights
+#define SLICE_BLOCKS 8640  // (token, block) pairs in a slice
 #define GROUP_BLOCKS 16   // at most so many blocks of a tile are decoded into the first-level cache at once
 
 /// What is multiplied: the weights, and the bits of the activations.

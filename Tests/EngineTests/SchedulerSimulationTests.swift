@@ -61,15 +61,17 @@ private struct Simulation {
 
     init(_ generator: inout SeededGenerator) {
         let sequences = Int.random(in: 1...8, using: &generator)
-        limits = .init(
+        var limits = Scheduler.Limits(
             sequences: sequences,
             batchTokens: sequences + .random(in: 0...(Bool.random(using: &generator) ? 2 : 24), using: &generator),
             scoredTokens: .random(in: 1...6, using: &generator))
+        limits.promptTokens += .random(in: 0...limits.batchTokens, using: &generator)
+        self.limits = limits
         let hasFull = Int.random(in: 0..<8, using: &generator) > 0
         geometry = PageGeometry(
             pageTokens: .random(in: 1...5, using: &generator), hasFullLayers: hasFull,
             window: hasFull && Bool.random(using: &generator) ? nil : .random(in: 1...9, using: &generator),
-            chunkTokens: limits.batchTokens)
+            chunkTokens: limits.promptTokens)
         longest = .random(in: 4...(Bool.random(using: &generator) ? 60 : 200), using: &generator)
         pageCount =
             geometry.pages(forTokens: longest)
@@ -160,7 +162,8 @@ private struct Simulation {
     private func checkBudget(_ step: Scheduler.Step) -> String? {
         let tokens = step.work.reduce(0) { $0 + $1.range.count }
         let scored = step.work.reduce(0) { $0 + ($1.isScored ? $1.range.count : 0) }
-        if tokens > limits.batchTokens || scored > limits.scoredTokens { return "a step of \(tokens) tokens" }
+        let most = step.work.contains { decoding.contains($0.id) } ? limits.batchTokens : limits.promptTokens
+        if tokens > most || scored > limits.scoredTokens { return "a step of \(tokens) tokens" }
         if step.work.count > limits.sequences || scheduler.runningCount > limits.sequences {
             return "too many sequences"
         }

@@ -5,11 +5,13 @@ import Testing
 /// What each step computes.
 @Suite struct SchedulerTests {
     private static func scheduler(
-        sequences: Int = 8, batch: Int = 16, scored: Int = 4, pages: Int = 1000, window: Int? = 6
+        sequences: Int = 8, batch: Int = 16, prompts: Int? = nil, scored: Int = 4, pages: Int = 1000, window: Int? = 6
     ) -> Scheduler {
         Scheduler(
-            limits: .init(sequences: sequences, batchTokens: batch, scoredTokens: scored),
-            geometry: PageGeometry(pageTokens: 4, hasFullLayers: true, window: window, chunkTokens: batch),
+            limits: .init(
+                sequences: sequences, batchTokens: batch, promptTokens: prompts, scoredTokens: scored),
+            geometry: PageGeometry(
+                pageTokens: 4, hasFullLayers: true, window: window, chunkTokens: prompts ?? batch),
             pageCount: pages)
     }
 
@@ -51,6 +53,16 @@ import Testing
         scheduler.remove(1)
         #expect(scheduler.next().work.isEmpty)
         #expect(scheduler.pool.freeCount == 1000)
+    }
+
+    @Test("while nothing decodes a step may have more tokens")
+    func prompts() {
+        var scheduler = Self.scheduler(prompts: 20)
+        scheduler.add(Self.request(1, tokens: 24))
+        scheduler.add(Self.request(2, tokens: 60))
+        #expect((0..<4).map { _ in Self.counts(Self.run(&scheduler)) } == [
+            [[1, 20]], [[1, 4], [2, 16]], [[1, 1], [2, 15]], [[1, 1], [2, 15]],
+        ])
     }
 
     @Test("several short prompts share a step's budget")

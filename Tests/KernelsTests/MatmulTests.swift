@@ -57,7 +57,7 @@ struct MatmulTests {
             for _ in 0..<12 { check(.random(columnsStep: columnsStep, &random), values) }
         }
         // More tokens and more columns than one slice of the activations holds.
-        for (tokens, columns) in [(65, 1120), (70, 2880), (130, 96), (3, 22016), (1, 66560)] {
+        for (tokens, columns) in [(97, 1120), (102, 2880), (100, 3104), (130, 96), (14, 22016), (5, 66560)] {
             check(Shape(tokens: tokens, rows: 19, columns: columns, range: 0..<19, stride: 19), .ordinary)
         }
         // Few tokens have a way of their own through long rows in whole tiles, also where groups of blocks overlap.

@@ -35,7 +35,7 @@ static void each_shape(size_t step, shape_test *test) {
             try_shape(test, s);
         }
     // More tokens and more columns than one slice of the activations holds.
-    static const size_t large[][2] = {{65, 1120}, {70, 2880}, {130, 96}, {3, 22016}, {1, 66560}};
+    static const size_t large[][2] = {{97, 1120}, {102, 2880}, {100, 3104}, {130, 96}, {14, 22016}, {5, 66560}};
     for (size_t i = 0; i < sizeof large / sizeof *large; i++)
         try_shape(test, (shape){large[i][0], 19, large[i][1], 0, 19, 19, ORDINARY, ""});
     // Few tokens have a way of their own through long rows in whole tiles, also where groups of blocks overlap.

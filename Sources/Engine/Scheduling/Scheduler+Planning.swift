@@ -78,7 +78,8 @@ extension Scheduler {
         // Sorting is stable: of equals the one admitted first goes first.
         let prompts = running.filter { entries[$0]?.turn != steps }
             .sorted { entries[$0]?.left ?? 0 < entries[$1]?.left ?? 0 }
-        var budget = (all: limits.batchTokens - step.work.count, scored: limits.scoredTokens)
+        let most = step.work.isEmpty ? limits.promptTokens : limits.batchTokens - step.work.count
+        var budget = (all: most, scored: limits.scoredTokens)
         if steps % 4 == 0, let waited = prompts.min(by: { entries[$0]?.turn ?? 0 < entries[$1]?.turn ?? 0 }) {
             let kept = (budget.all + 1) / 2
             budget.all -= kept

@@ -13,12 +13,15 @@ package struct Scheduler {
         package var sequences: Int
         /// Tokens in a step, at least as many as sequences.
         package var batchTokens: Int
+        /// Tokens in a step in which no sequence decodes: nobody's next token waits for it.
+        package var promptTokens: Int
         /// Of these, tokens of prompts whose scores are asked for: each needs a row of logits.
         package var scoredTokens: Int
 
-        package init(sequences: Int, batchTokens: Int, scoredTokens: Int) {
+        package init(sequences: Int, batchTokens: Int, promptTokens: Int? = nil, scoredTokens: Int) {
             self.sequences = sequences
             self.batchTokens = batchTokens
+            self.promptTokens = promptTokens ?? batchTokens
             self.scoredTokens = scoredTokens
         }
     }
