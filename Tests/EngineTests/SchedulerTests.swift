@@ -60,9 +60,10 @@ import Testing
         var scheduler = Self.scheduler(prompts: 20)
         scheduler.add(Self.request(1, tokens: 24))
         scheduler.add(Self.request(2, tokens: 60))
-        #expect((0..<4).map { _ in Self.counts(Self.run(&scheduler)) } == [
-            [[1, 20]], [[1, 4], [2, 16]], [[1, 1], [2, 15]], [[1, 1], [2, 15]],
-        ])
+        #expect(
+            (0..<4).map { _ in Self.counts(Self.run(&scheduler)) } == [
+                [[1, 20]], [[1, 4], [2, 16]], [[1, 1], [2, 15]], [[1, 1], [2, 15]],
+            ])
     }
 
     @Test("several short prompts share a step's budget")
