@@ -5,7 +5,6 @@ import Tokenization
 extension Endpoints {
     /// `POST /v1/chat/completions`.
     func chat(_ request: ChatCompletionRequest, from client: Client) async throws -> HTTPResponse {
-        try checkReadiness()
         let prompt = try prompt(for: request.prompt)
         let fields = request.generation
         let endTokens = harmony.stopTokens.union(configuration.endTokens)
@@ -26,7 +25,6 @@ extension Endpoints {
 
     /// `POST /v1/completions`. The choices of the first prompt come first.
     func complete(_ request: CompletionRequest, from client: Client) async throws -> HTTPResponse {
-        try checkReadiness()
         let fields = request.generation
         let prompts = request.prompts.map { prompt in
             switch prompt {

@@ -46,7 +46,7 @@ struct Endpoints: Sendable {
             return .json(["prompt": .string(harmony.tokenizer.decode(tokens))])
         case .health: return .json(["status": "ok"])
         case .ready:
-            try checkReadiness()
+            if case .notReady(let reason) = readiness() { throw APIError.unavailable(reason, code: "not_ready") }
             return .json(["status": "ready"])
         case .cluster: return .json(cluster())
         case .metrics:
@@ -58,10 +58,6 @@ struct Endpoints: Sendable {
 
     private func client(of request: HTTPRequest) -> Client {
         Client(tenant: request.key, deadline: configuration.requestTimeout.map { .now + $0 })
-    }
-
-    func checkReadiness() throws {
-        if case .notReady(let reason) = readiness() { throw APIError.unavailable(reason, code: "not_ready") }
     }
 
     private func models(_ name: String?) throws -> HTTPResponse {

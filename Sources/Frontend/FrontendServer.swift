@@ -36,7 +36,7 @@ public final class FrontendServer: Sendable {
     private let http: HTTPServer
 
     /// - Parameters:
-    ///   - readiness: Asked by `GET /ready` and before each generation.
+    ///   - readiness: Asked by `GET /ready`. Generations are taken all the same: the engine lets them wait.
     ///   - cluster: What `GET /cluster` answers.
     ///   - now: The clock from which the model is told the date.
     ///   - accessLog: Told of each request once it is over, on the server's thread: it must not wait.

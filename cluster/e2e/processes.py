@@ -19,11 +19,12 @@ FIXTURES = pathlib.Path(os.environ.get("SHOAL_FIXTURES") or ROOT / "Tests/Fixtur
 
 
 class ShoalProcess:
-    """A `shoal` command that runs until it is stopped; its output is kept, line by line."""
+    """A `shoal` command that runs until it is stopped; its output is kept, line by line. `within` is a command that is to
+    run it, and `log` a file that has its output too."""
 
-    def __init__(self, *arguments, environment=None):
+    def __init__(self, *arguments, environment=None, within=(), log=None):
         self.process = subprocess.Popen(
-            [SHOAL, *map(str, arguments)],
+            [*within, SHOAL, *map(str, arguments)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -31,12 +32,16 @@ class ShoalProcess:
             env={**os.environ, **(environment or {})},
         )
         self.lines = []
+        self._log = log
         self._news = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self):
         for line in self.process.stdout:
             self.lines.append(line.rstrip("\n"))
+            if self._log:
+                self._log.write(line)
+                self._log.flush()
             self._news.put(line)
         self._news.put(None)
 
@@ -136,12 +141,12 @@ class Server(ShoalProcess):
         return self.wait_until(ready, seconds, f"{workers} ready workers")
 
 
-def request(url, body=None):
+def request(url, body=None, seconds=60):
     """(status, JSON body) of a GET, or of a POST where there is a body."""
     data = json.dumps(body).encode() if isinstance(body, (dict, list)) else body
     message = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(message, timeout=60) as response:
+        with urllib.request.urlopen(message, timeout=seconds) as response:
             text, status = response.read(), response.status
     except urllib.error.HTTPError as error:
         text, status = error.read(), error.code

@@ -71,3 +71,18 @@ prepare_python() {
     .venv/bin/python -m pip --version >/dev/null 2>&1 || python3 -m venv --clear .venv
     .venv/bin/pip install --quiet --disable-pip-version-check -r cluster/e2e/requirements.txt
 }
+
+# prepare_hosts DIR: what cluster/lib/network.py needs for hosts of their own namespaces. Afterwards `isolated` is a command
+# that runs another in a world of processes, networks and mounts that ends with it, and `cable` the program for its network,
+# built in DIR; both are empty where this machine does not permit it.
+prepare_hosts() {
+    cable=$1/cable
+    clang -std=gnu17 -O2 -Wall -Wextra -o "$cable" cluster/lib/cable.c
+    local mapped
+    for mapped in "" --map-root-user; do
+        isolated="unshare $mapped --net --pid --mount --fork --kill-child --mount-proc"
+        # shellcheck disable=SC2086
+        [ "$($isolated "$cable" 0 2 </dev/null 2>/dev/null)" != ready ] || return 0
+    done
+    isolated="" cable=""
+}
