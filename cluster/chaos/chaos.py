@@ -97,10 +97,10 @@ class Run:
 
         self.until(lambda: all(strike.healed is not None for strike in strikes), "was not healed", proceed)
         self.until(self.cluster.is_whole, "did not become whole")
-        whole = self.clock.now()
+        whole_after = self.clock.now() - max(strike.healed for strike in strikes)
         self.until(lambda: all(strike.clients is not None for strike in strikes), "did not go on with its requests")
         for strike in strikes:
-            strike.end(whole)
+            strike.end(whole_after)
 
     def perform(self):
         try:

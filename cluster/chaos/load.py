@@ -47,6 +47,7 @@ class Attempt:
     progress: float = 0.0
     is_hung: bool = False
     has_begun: bool = False
+    has_tokens: bool = False
 
 
 def whole(answers):
@@ -118,8 +119,9 @@ class Load:
             thread.start()
 
     def streaming(self):
+        """Those whose tokens come one by one: the parser of the chat format holds babble back until its end."""
         with self._lock:
-            return {attempt for attempt in self.under_way if attempt.is_streamed}
+            return {attempt for attempt in self.under_way if attempt.has_tokens and attempt.path == "/v1/completions"}
 
     def _client(self, draw):
         while not self._ending.is_set():
@@ -161,7 +163,7 @@ class Load:
         return True
 
     def _on_chunk(self, attempt):
-        attempt.progress = self.clock.now()
+        attempt.progress, attempt.has_tokens = self.clock.now(), True
         for watcher in list(self.watchers):
             watcher.on_chunk(attempt, attempt.progress)
 

@@ -8,31 +8,14 @@ import socket
 import subprocess
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
-from processes import ShoalProcess, request, shoal  # noqa: E402
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / name) for name in ("e2e", "lib")]
+from keys import Keys  # noqa: E402
+from processes import ShoalProcess, request  # noqa: E402
 
 # Longer than any pause of the whole: what is judged is what happened, not how long it took.
 PATIENCE = 3600
 # A full disk, where none can be mounted: no file may grow beyond this many bytes.
 LEAST_FILE = 8192
-
-
-class Keys:
-    """Key pairs, and the coordinator's list of those that it admits."""
-
-    def __init__(self, folder, names):
-        self.folder = folder
-        for name in ("coordinator", *names):
-            made = shoal("keygen", folder / name)
-            if made.returncode:
-                raise RuntimeError(made.stderr)
-        self.admit(names)
-
-    def admit(self, names):
-        """At once, and nobody else."""
-        draft = self.folder / "authorized.new"
-        draft.write_text("# workers\n" + "".join((self.folder / f"{name}.pub").read_text() for name in names))
-        draft.replace(self.folder / "authorized")
 
 
 class Machine:
@@ -80,8 +63,7 @@ class Worker(Machine):
     """With the checkpoint, or with a cache, which has a disk of its own where one can be mounted."""
 
     def __init__(self, name, network, host, folder, join, keys, model=None, memory=None, disk=None):
-        arguments = ["worker", "--join", join, "--threads", "1"]
-        arguments += ["--key", keys.folder / f"{name}.key", "--coordinator-key", keys.folder / "coordinator.pub"]
+        arguments = ["worker", "--join", join, "--threads", "1", *keys.worker(name)]
         if memory:
             arguments += ["--memory", memory]
         self.disk, self.is_mounted = None, False
@@ -133,8 +115,7 @@ class Coordinator(Machine):
         self.http = self.control + 3
         self.url = f"http://127.0.0.1:{self.http}"
         arguments = ["serve", "--model", model, "--threads", "1", "--listen", f"127.0.0.1:{self.http}"]
-        arguments += ["--bind", f"tcp://{network.bind}:{self.control}", "--key", keys.folder / "coordinator.key"]
-        arguments += ["--authorized", keys.folder / "authorized"]
+        arguments += ["--bind", f"tcp://{network.bind}:{self.control}", *keys.coordinator]
         arguments += ["--recovery-timeout", PATIENCE, "--drain-timeout", PATIENCE]
         super().__init__("coordinator", network, 0, folder, arguments)
 

@@ -7,7 +7,7 @@ class Strike:
 
     - `clients`: until every stream that was under way had its second chunk, or ended well; where none was, until any had one.
       The first may have been on its way when the fault came.
-    - `cluster`: from the fault's end until every worker serves again and `/ready` says so.
+    - `cluster`: from the end of all faults of its blow until every worker serves again and `/ready` says so.
     """
 
     def __init__(self, plan, begins, cluster, load):
@@ -15,7 +15,7 @@ class Strike:
         self.begins, self.due = begins, begins
         self._pauses = cluster.clock.pauses
         self.is_clean = False
-        self.healed = self.since = self.clients = self.whole = None
+        self.healed = self.since = self.clients = self.whole_after = None
         self._steps = None
         self._awaited = {}
         self._needs_any = False
@@ -48,9 +48,9 @@ class Strike:
         self._needs_any = not self._awaited
         self.load.watchers.append(self)
 
-    def end(self, whole):
-        """All has recovered. Times that a pause of everything fell into are no times of the cluster's."""
-        self.whole = whole
+    def end(self, whole_after):
+        """All has recovered, the cluster after so many seconds. Times that a pause of everything fell into are no times of the cluster's."""
+        self.whole_after = whole_after
         self.is_clean = self.cluster.clock.pauses == self._pauses
 
     def on_chunk(self, attempt, now):
@@ -80,5 +80,5 @@ class Strike:
             "at": round(self.begins - origin, 3),
             "lasted": round(self.healed - self.begins, 3),
             "clients": round(self.clients, 4) if self.is_clean else None,
-            "cluster": round(self.whole - self.healed, 4) if self.is_clean else None,
+            "cluster": round(self.whole_after, 4) if self.is_clean else None,
         }

@@ -95,7 +95,7 @@ class Server(ShoalProcess):
         super().__init__(command, "--model", model, *addresses, *arguments, environment=environment)
         try:
             self.url = self.wait_for(r"(http://127\.0\.0\.1:\d+)").group(1)
-            self.endpoint = self.wait_for(r"(tcp://127\.0\.0\.1:\d+)").group(1)
+            self.endpoint = self.wait_for(r"(tcp://[\d.]+:\d+)").group(1)
         except BaseException:
             self.process.kill()
             raise
