@@ -50,7 +50,7 @@ def measure(options, keys, sequences, network=None):
 
     with cluster(options, keys, network) as server:
         # The first run reads the weights from the disk.
-        rate(server, sequences, 1)
+        rate(server, sequences, 8)
         bytes_before, tokens_before = traffic()
         found = rate(server, sequences, options.tokens)
         bytes_after, tokens_after = traffic()

@@ -52,6 +52,7 @@ class Run:
         self.cluster = Cluster(network, folder, model, self.clock)
         self.load = Load(self.cluster, requests, answers, options.seed, folder)
         self.strikes = []
+        self.is_interrupted = False
         self.reported = 0
         self.begin = self.clock.now()
 
@@ -118,10 +119,12 @@ class Run:
         except Broken as broken:
             self.load.fail(str(broken))
         except KeyboardInterrupt:
+            self.is_interrupted = True
             print("interrupted", flush=True)
         finally:
-            self.cluster.kill()
+            self.load.close()
             self.tell_failures()
+            self.cluster.kill()
 
     def tell_failures(self):
         while self.reported < len(self.load.failures):
@@ -203,7 +206,7 @@ def main():
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n")
     print("\n".join(["", *table(report)]), flush=True)
-    sys.exit(1 if report["failures"] else 0)
+    sys.exit(1 if report["failures"] else 128 + signal.SIGINT if run.is_interrupted else 0)
 
 
 if __name__ == "__main__":

@@ -109,6 +109,7 @@ class Load:
         self.under_way = set()
         self._lock = threading.Lock()
         self._ending = threading.Event()
+        self._is_closed = False
         self._threads = [
             threading.Thread(target=self._client, args=(random.Random(f"client {seed} {number}"),), daemon=True)
             for number in range(CLIENTS)
@@ -141,11 +142,14 @@ class Load:
         try:
             answer = perform(attempt, lambda: self._on_chunk(attempt), give_up_after)
         except (OSError, ValueError, http.client.HTTPException, Refused) as error:
+            if self._is_closed:
+                return True
             if self.cluster.coordinator.explains(attempt.begin, attempt.has_begun) and not attempt.is_hung:
                 self.counts["sent again"] += 1
                 return False
             what = "no progress" if attempt.is_hung else f"{type(error).__name__}: {error}"
             self.fail(f"request {index} ({path}, streamed: {is_streamed}): {what}")
+            time.sleep(1)
             return True
         finally:
             with self._lock:
@@ -190,6 +194,11 @@ class Load:
     def end(self):
         """No new requests; those under way come to their end."""
         self._ending.set()
+
+    def close(self):
+        """What the clients meet from now on is of no interest."""
+        self._is_closed = True
+        self.end()
 
     @property
     def has_ended(self):

@@ -16,6 +16,8 @@ from processes import ShoalProcess, request  # noqa: E402
 PATIENCE = 3600
 # A full disk, where none can be mounted: no file may grow beyond this many bytes.
 LEAST_FILE = 8192
+# Out of reach of the terminal's Ctrl-C, and ended with the thread that started it, however that ends.
+ENDING_WITH_THIS = ["setsid", "setpriv", "--pdeathsig", "KILL"]
 
 
 class Machine:
@@ -30,7 +32,7 @@ class Machine:
     def start(self, *further, within=()):
         self.process = ShoalProcess(
             *self.arguments, *further, environment={"SHOAL_CACHE": str(self.cache)},
-            within=[*self.network.inside(self.host), *within], log=self.log,
+            within=[*ENDING_WITH_THIS, *self.network.inside(self.host), *within], log=self.log,
         )  # fmt: skip
 
     @property

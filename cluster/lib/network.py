@@ -55,7 +55,9 @@ class Cables:
 
     @staticmethod
     def _start(command):
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
         if process.stdout.readline() != "ready\n":
             raise RuntimeError(f"{command[0]} did not start")
         return process
