@@ -74,7 +74,7 @@ class Run:
             for machine in self.cluster.machines:
                 if machine.has_ended:
                     raise Broken(f"{machine.name} ended by itself, with {machine.process.process.returncode}")
-            self.load.end_what_hangs(TOO_LONG, since=begin)
+            self.load.end_what_hangs(TOO_LONG)
             self.tell_failures()
             if self.clock.now() - looked > 0.05:
                 if condition():

@@ -145,7 +145,7 @@ class Load:
             if self._is_closed:
                 return True
             if self.cluster.coordinator.explains(attempt.begin, attempt.has_begun) and not attempt.is_hung:
-                self.counts["sent again"] += 1
+                self._count("sent again")
                 return False
             what = "no progress" if attempt.is_hung else f"{type(error).__name__}: {error}"
             self.fail(f"request {index} ({path}, streamed: {is_streamed}): {what}")
@@ -158,13 +158,17 @@ class Load:
             for watcher in list(self.watchers):
                 watcher.on_end(attempt, self.clock.now())
         if answer is None:
-            self.counts["given up"] += 1
+            self._count("given up")
         elif answer == self.answers[index]:
-            self.counts["answered"] += 1
-            self.counts["tokens"] += json.loads(answer)[3][1]
+            self._count("answered")
+            self._count("tokens", json.loads(answer)[3][1])
         else:
             self._report_difference(index, is_streamed, answer)
         return True
+
+    def _count(self, what, number=1):
+        with self._lock:
+            self.counts[what] += number
 
     def _on_chunk(self, attempt):
         attempt.progress, attempt.has_tokens = self.clock.now(), True
@@ -181,12 +185,12 @@ class Load:
     def fail(self, what):
         self.failures.append((self.clock.now(), what))
 
-    def end_what_hangs(self, seconds, since):
-        """Gives up requests that have not moved for so long, and longer than the cluster could compute."""
+    def end_what_hangs(self, seconds):
+        """Gives up requests that have not moved for so long."""
         with self._lock:
             attempts = list(self.under_way)
         for attempt in attempts:
-            if not attempt.is_hung and self.clock.now() - max(attempt.progress, since) > seconds:
+            if not attempt.is_hung and self.clock.now() - attempt.progress > seconds:
                 attempt.is_hung = True
                 if attempt.connection.sock:
                     attempt.connection.sock.shutdown(2)

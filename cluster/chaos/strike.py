@@ -1,5 +1,7 @@
 """A fault under way, and how long it takes to recover from."""
 
+import threading
+
 
 class Strike:
     """A plan being performed. Two times tell how the cluster took it, each from the fault, or from its end where until then
@@ -17,6 +19,8 @@ class Strike:
         self.is_clean = False
         self.healed = self.since = self.clients = self.whole_after = None
         self._steps = None
+        # Clients' threads tell what comes.
+        self._lock = threading.Lock()
         self._awaited = {}
         self._needs_any = False
 
@@ -43,29 +47,31 @@ class Strike:
         return target == "coordinator" or (target == "everyone" and not self.cluster.coordinator.computes_experts)
 
     def _watch(self):
-        self.since = self.cluster.clock.now()
-        self._awaited = {attempt: 2 for attempt in self.load.streaming()}
-        self._needs_any = not self._awaited
-        self.load.watchers.append(self)
+        with self._lock:
+            self.load.watchers.append(self)
+            self.since = self.cluster.clock.now()
+            self._awaited = {attempt: 2 for attempt in self.load.streaming()}
+            self._needs_any = not self._awaited
 
     def end(self, whole_after):
-        """All has recovered, the cluster after so many seconds. Times that a pause of everything fell into are no times of the cluster's."""
+        """All has recovered, the cluster after so many seconds. Times with a pause in them are not counted."""
         self.whole_after = whole_after
         self.is_clean = self.cluster.clock.pauses == self._pauses
 
     def on_chunk(self, attempt, now):
-        """A client's thread tells."""
-        if attempt in self._awaited:
-            self._awaited[attempt] -= 1
-            if self._awaited[attempt] == 0:
-                del self._awaited[attempt]
-        elif not self._needs_any:
-            return
-        self._settle(now)
+        with self._lock:
+            if attempt in self._awaited:
+                self._awaited[attempt] -= 1
+                if self._awaited[attempt] == 0:
+                    del self._awaited[attempt]
+            elif not self._needs_any:
+                return
+            self._settle(now)
 
     def on_end(self, attempt, now):
-        if self._awaited.pop(attempt, None) is not None:
-            self._settle(now)
+        with self._lock:
+            if self._awaited.pop(attempt, None) is not None:
+                self._settle(now)
 
     def _settle(self, now):
         if not self._awaited and self.clients is None:
