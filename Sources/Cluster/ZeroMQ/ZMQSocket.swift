@@ -36,6 +36,8 @@ package final class ZMQSocket: @unchecked Sendable {
         case .dealer:
             // Nothing is queued for a coordinator that is absent; a socket is writable once connected.
             try set(ZMQ_IMMEDIATE, 1)
+            // The system would try again after ever longer pauses: a cable that is back is to be noticed soon.
+            try set(ZMQ_CONNECT_TIMEOUT, 2000)
             try set(ZMQ_RECONNECT_IVL, 50)
             try set(ZMQ_RECONNECT_IVL_MAX, 2000)
         case .pair, .reply: break
