@@ -1,5 +1,6 @@
-/// A worker's routing identity on both of its sockets. Random and new for every session, so that nothing meant for an
-/// earlier one can reach it.
+/// A worker's routing identity on all of its sockets to a coordinator. Random and new for every session, so that nothing
+/// meant for an earlier one can reach it. Its first half is the worker's, by which all of its coordinators order their
+/// workers alike and so share the experts out alike.
 ///
 /// With keys, it belongs to the key that joined with it, and what another key sends under it is dropped. Nobody can take
 /// it before its owner does: it is a secret of the worker and its coordinator, which travels encrypted, and of which only
@@ -10,9 +11,10 @@ package struct WorkerID: Hashable, Sendable, CustomStringConvertible, Comparable
     private let high, low: UInt64
 
     /// A random identity.
-    package init() {
+    /// - Parameter worker: the first half.
+    package init(of worker: UInt64 = .random(in: .min ... .max)) {
         // libzmq reserves identities that begin with a zero byte.
-        high = UInt64.random(in: .min ... .max) | 0x0101_0101_0101_0101
+        high = worker | 0x0101_0101_0101_0101
         low = UInt64.random(in: .min ... .max)
     }
 

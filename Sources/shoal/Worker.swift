@@ -6,16 +6,21 @@ import Foundation
 
 enum WorkerCommand: Command {
     static let name = "worker"
-    static let summary = "Compute experts for a coordinator."
+    static let summary = "Compute experts for one coordinator or several."
     static let discussion = """
         Joins the coordinator at ENDPOINT, before or after it starts, and again whenever it comes back. With --model the
         worker reads its experts from its own copy of the checkpoint, which must be the coordinator's to the byte. Without,
         the coordinator sends it the experts that it is to have, each checked by its digest, and no others; --cache keeps
         them for the next start. Between machines, both have keys: --key and --coordinator-key (`shoal keygen`).
+
+        Several coordinators, as --join A,B, share the worker: none notices what becomes of the others, and an expert that
+        several want is in memory once.
         """
     static let flags =
         [
-            Flag("join", "ENDPOINT", "The coordinator's cluster endpoint, such as tcp://127.0.0.1:7070."),
+            Flag(
+                "join", "ENDPOINT",
+                "The coordinator's cluster endpoint, such as tcp://127.0.0.1:7070; several with commas between them."),
             ModelOptions.modelFlag, ModelOptions.threadsFlag, ModelOptions.pinFlag,
             Flag(
                 "memory", "SIZE",
@@ -26,10 +31,9 @@ enum WorkerCommand: Command {
         ] + KeyFlags.worker + Logging.flags
 
     static func run(_ arguments: Arguments) async throws {
-        let endpoint = try arguments.required("join")
         let log = try Logging.make(arguments)
         EndRequest.watch()
-        let worker = try makeWorker(arguments, endpoint, log)
+        let worker = try makeWorker(arguments, log)
         Task.detached {
             await EndRequest.wait()
             worker.stop()
@@ -46,22 +50,21 @@ enum WorkerCommand: Command {
         }
     }
 
-    private static func makeWorker(_ arguments: Arguments, _ endpoint: String, _ log: Log) throws -> Worker {
+    private static func makeWorker(_ arguments: Arguments, _ log: Log) throws -> Worker {
         let threads = try ModelOptions.threads(arguments)
-        let protection = try KeyFlags.worker(arguments)
+        let coordinators = try KeyFlags.coordinators(arguments)
         let memory = try arguments.bytes("memory") ?? KVMemory.spare(mapped: 0)
         if let model = arguments.string("model") {
             let checkpoint = try Checkpoint(directory: URL(fileURLWithPath: model))
             return try Worker(
-                checkpoint: checkpoint, join: endpoint, protection: protection, threads: threads, memory: memory,
-                log: log)
+                checkpoint: checkpoint, coordinators: coordinators, threads: threads, memory: memory, log: log)
         }
         let cache = arguments.string("cache")
         let cacheLimit = try arguments.bytes("cache-size")
         guard cacheLimit == nil || cache != nil else { throw UsageError("--cache-size needs --cache") }
         let loading = Progress("loading experts")
         return try Worker(
-            join: endpoint, protection: protection, threads: threads, memory: memory,
+            coordinators: coordinators, threads: threads, memory: memory,
             cache: cache.map {
                 try WeightCache(
                     directory: URL(fileURLWithPath: $0).appending(path: "experts"), limit: cacheLimit, log: log)

@@ -28,7 +28,8 @@ import Transformer
             log: .silent)
         let workers = try (0..<2).map { _ in
             try Worker(
-                model: model, join: coordinator.endpoint, protection: protection, threads: 1, memory: nil, name: "test",
+                model: model, coordinators: [CoordinatorAddress(coordinator.endpoint, protection: protection)],
+                threads: 1, memory: nil, name: "test",
                 log: .silent,
                 makeExperts: { _ in NoExperts() })
         }

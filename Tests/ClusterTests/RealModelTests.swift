@@ -15,7 +15,9 @@ import Transformer
         let coordinator = try Coordinator(
             checkpoint: checkpoint, precision: precision, bind: "tcp://127.0.0.1:0", localExperts: nil, log: .silent)
         let workers = try (0..<2).map { _ in
-            try Worker(checkpoint: checkpoint, join: coordinator.endpoint.description, threads: 1, log: .silent)
+            try Worker(
+                checkpoint: checkpoint, coordinators: [CoordinatorAddress(coordinator.endpoint)], threads: 1,
+                log: .silent)
         }
         for worker in workers { Thread { try? worker.run() }.start() }
         defer {

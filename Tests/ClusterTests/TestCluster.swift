@@ -91,7 +91,8 @@ final class RunningWorker: Sendable {
         before: @escaping @Sendable () throws -> Void = {}
     ) throws {
         worker = try Worker(
-            model: model, join: join, protection: protection, threads: 1, memory: memory, name: "test", log: log,
+            model: model, coordinators: [CoordinatorAddress(join, protection: protection)], threads: 1, memory: memory,
+            name: "test", log: log,
             makeExperts: { FakeExperts($0, shape: model.shape, before: before) })
         let thread = Thread { [self] in
             let result = Result { try worker.run() }

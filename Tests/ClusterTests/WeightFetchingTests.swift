@@ -104,7 +104,7 @@ private final class RawCoordinator: Sendable {
     /// A worker without checkpoint, on a thread of its own.
     private func start(_ endpoint: Endpoint, memory: Int = .max, cache: WeightCache? = nil) throws -> Worker {
         let worker = try Worker(
-            join: endpoint.description, threads: 1, memory: memory, cache: cache, log: log.log)
+            coordinators: [CoordinatorAddress(endpoint)], threads: 1, memory: memory, cache: cache, log: log.log)
         Thread { try? worker.run() }.start()
         return worker
     }

@@ -51,7 +51,8 @@ import Transformer
     func members() async throws {
         defer { coordinator.shutdown() }
         let worker = try Worker(
-            join: coordinator.endpoint.description, protection: friend.protection, threads: 1, memory: .max, cache: nil,
+            coordinators: [CoordinatorAddress(coordinator.endpoint, protection: friend.protection)], threads: 1,
+            memory: .max, cache: nil,
             log: .silent)
         Thread { try? worker.run() }.start()
         defer { worker.stop() }

@@ -114,7 +114,8 @@ struct RawFetcher {
             flooded.signal()
         }.start()
         let worker = try Worker(
-            join: coordinator.endpoint.description, threads: 1, memory: .max, cache: nil, log: .silent)
+            coordinators: [CoordinatorAddress(coordinator.endpoint)], threads: 1, memory: .max, cache: nil, log: .silent
+        )
         Thread { try? worker.run() }.start()
         defer { worker.stop() }
         try await eventually("the other has its experts") {

@@ -99,10 +99,23 @@ private struct Simulation {
         perform(transfer.begin())
     }
 
+    /// Another session may be at it, and bring it or not.
+    private mutating func claim(_ expert: ExpertID) {
+        if !here.contains(expert), Int.random(in: 0..<4, using: &random) == 0 {
+            if Bool.random(using: &random) {
+                here.insert(expert)
+                kept[expert] = nil
+            }
+            return perform(transfer.on(.claimed(expert, .others), at: now))
+        }
+        perform(transfer.on(.claimed(expert, here.contains(expert) ? .here : .mine), at: now))
+    }
+
     private mutating func perform(_ actions: [WeightTransfer.Action]) {
         for action in actions {
             switch action {
             case .look(let expert): perform(transfer.on(.looked(expert, isHere: here.contains(expert)), at: now))
+            case .claim(let expert): claim(expert)
             case .ask(.manifest(let expert)):
                 network.append(.manifest(expert, (0..<chunkCount).map { digest(expert, $0) }))
             case .ask(.chunk(let expert, let index)):

@@ -16,8 +16,17 @@ private func chunk(_ expert: ExpertID, _ index: Int) -> WeightTransfer.Event {
 @Suite struct WeightTransferTests {
     private let start = ContinuousClock.now
 
-    /// A transfer that knows that none of the experts is here.
+    /// A transfer that knows that none of the experts is here, and has asked for the manifests of the first.
     private func fetching(_ experts: [ExpertID]) -> WeightTransfer {
+        var transfer = looking(experts)
+        for expert in experts.sorted().prefix(WeightTransfer.width) {
+            #expect(transfer.on(.claimed(expert, .mine), at: start) == [.ask(.manifest(expert))])
+        }
+        return transfer
+    }
+
+    /// A transfer that knows that none of the experts is here.
+    private func looking(_ experts: [ExpertID]) -> WeightTransfer {
         var transfer = WeightTransfer(experts, chunkCount: chunkCount, at: start)
         for expert in experts.sorted() { _ = transfer.on(.looked(expert, isHere: false), at: start) }
         return transfer
@@ -45,7 +54,7 @@ private func chunk(_ expert: ExpertID, _ index: Int) -> WeightTransfer.Event {
         #expect(transfer.on(.looked(a, isHere: true), at: start) == [], "only once")
         #expect(transfer.on(.looked(b, isHere: true), at: start) == [.look(c)])
         #expect(transfer.on(.tick, at: start + .seconds(100)) == [])
-        #expect(transfer.on(.looked(c, isHere: false), at: start) == [.ask(.manifest(a)), .ask(.manifest(c))])
+        #expect(transfer.on(.looked(c, isHere: false), at: start) == [.claim(a), .claim(c)])
         #expect(!transfer.isComplete)
     }
 
@@ -72,7 +81,7 @@ private func chunk(_ expert: ExpertID, _ index: Int) -> WeightTransfer.Event {
         var transfer = fetching([a, b, c])
         _ = transfer.on(.manifest(a, digests(a)), at: start)
         #expect(
-            transfer.on(.resumed(a, kept: [0, 1, 2]), at: start) == [.finish(a), .ask(.manifest(c))])
+            transfer.on(.resumed(a, kept: [0, 1, 2]), at: start) == [.finish(a), .claim(c)])
     }
 
     @Test("so many experts are under way as keep the link busy, and no more")
@@ -81,7 +90,7 @@ private func chunk(_ expert: ExpertID, _ index: Int) -> WeightTransfer.Event {
         var transfer = WeightTransfer(experts, chunkCount: chunkCount, at: start)
         var asked: [WeightTransfer.Action] = []
         for expert in experts { asked += transfer.on(.looked(expert, isHere: false), at: start) }
-        #expect(asked.filter { if case .ask = $0 { true } else { false } }.count == WeightTransfer.width)
+        #expect(asked.filter { if case .claim = $0 { true } else { false } }.count == WeightTransfer.width)
     }
 
     @Test("no more chunks are asked for than the window has room for")
@@ -89,12 +98,43 @@ private func chunk(_ expert: ExpertID, _ index: Int) -> WeightTransfer.Event {
         var transfer = WeightTransfer([a], chunkCount: 100, at: start)
         let digests = (0..<100).map { [UInt8($0)] }
         _ = transfer.on(.looked(a, isHere: false), at: start)
+        _ = transfer.on(.claimed(a, .mine), at: start)
         _ = transfer.on(.manifest(a, digests), at: start)
         let size = Int(ChunkWindow.sizes.lowerBound)
         #expect(transfer.on(.resumed(a, kept: []), at: start) == (0..<size).map { .ask(.chunk(a, $0)) })
         #expect(
             transfer.on(.chunk(a, 0, [0]), at: start)
                 == [.keep(a, 0), .ask(.chunk(a, size)), .ask(.chunk(a, size + 1))], "it grows")
+    }
+
+    @Test("what another brings is waited for, and not asked for")
+    func others() {
+        var transfer = looking([a, b, c])
+        #expect(transfer.on(.claimed(a, .others), at: start) == [])
+        #expect(transfer.on(.claimed(b, .mine), at: start) == [.ask(.manifest(b))])
+        #expect(transfer.on(.tick, at: start) == [.claim(a)], "again and again")
+        #expect(transfer.on(.claimed(a, .others), at: start) == [])
+        #expect(transfer.on(.tick, at: start) == [.claim(a)])
+        #expect(transfer.on(.claimed(a, .here), at: start) == [.claim(c)], "it came, and the next one's turn is")
+        #expect(transfer.on(.claimed(c, .others), at: start) == [])
+        #expect(transfer.on(.claimed(c, .mine), at: start) == [.ask(.manifest(c))], "another has given it up")
+        #expect(transfer.on(.claimed(a, .mine), at: start) == [], "long finished")
+        var alone = looking([a])
+        _ = alone.on(.claimed(a, .others), at: start)
+        #expect(alone.on(.tick, at: start + .seconds(100)) == [.claim(a)], "that is no silence of the coordinator's")
+    }
+
+    @Test("what another has taken over is begun anew when it gives that up")
+    func takenOver() {
+        var transfer = fetchingChunks()
+        _ = transfer.on(chunk(a, 0), at: start)
+        #expect(transfer.on(.claimed(a, .others), at: start) == [])
+        #expect(transfer.on(chunk(a, 1), at: start) == [.drop(.unknownSequence)])
+        #expect(transfer.on(.tick, at: start) == [.claim(a)])
+        #expect(transfer.on(.claimed(a, .mine), at: start) == [.ask(.manifest(a))])
+        #expect(transfer.on(.manifest(a, digests(a)), at: start) == [.resume(a, digests(a))])
+        #expect(transfer.on(.resumed(a, kept: [0, 1, 2]), at: start) == [.finish(a)])
+        #expect(transfer.isComplete)
     }
 
     @Test("nothing counts that was not asked for")

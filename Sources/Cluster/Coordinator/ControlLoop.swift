@@ -99,6 +99,8 @@ final class ControlLoop {
             let message = try ControlMessage.decode(incoming.bytes, shape: membership.model.shape, arena: arena)
             let effects = membership.receive(message, from: id, at: .now)
             if membership.members[id] != nil { owners[id] = key }
+            // Whoever is told of the weights may ask for them at once.
+            if case .join = message { bulletin.update(membership, links: links, owners: owners, hasEnded: false) }
             try perform(effects)
         } catch let error as WireError {
             counters.count(error.cause, "from \(id?.description ?? "nobody")")

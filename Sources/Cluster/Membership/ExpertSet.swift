@@ -38,5 +38,10 @@ package struct ExpertSet: Sendable, Equatable {
         bytes[layer * layerBytes + expert / 8] |= 1 << UInt8(expert % 8)
     }
 
+    /// `other` is of the same shape.
+    package mutating func formUnion(_ other: ExpertSet) {
+        for (index, byte) in zip(bytes.indices, other.bytes) { bytes[index] |= byte }
+    }
+
     package var count: Int { bytes.reduce(0) { $0 + $1.nonzeroBitCount } }
 }

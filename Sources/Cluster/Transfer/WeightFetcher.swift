@@ -61,33 +61,17 @@ final class WeightFetcher: @unchecked Sendable {  // Whoever starts a load has w
     /// Returns when the experts are here, every chunk of them with its digest, or are not wanted any more.
     /// - Throws: ``ClusterError`` when the coordinator's weights are not what it says, or there is no memory.
     func load(_ experts: ExpertSet, isWanted: () -> Bool) throws {
+        defer { store.releaseClaims(of: id) }
         let wanted = (0..<store.model.shape.layers).flatMap { layer in
             (0..<store.model.shape.experts).map { ExpertID(layer: layer, expert: $0) }
                 .filter { experts.contains(layer: $0.layer, expert: $0.expert) }
         }
         let begin = ContinuousClock.now
         let receivedBefore = progress.received
-        state.withLock {
-            $0.loaded = 0
-            $0.wanted = UInt64(wanted.count) * UInt64(store.chunks.expertBytes)
-        }
-        (next, manifests) = (nil, [:])
-        var transfer = WeightTransfer(wanted, chunkCount: store.chunks.count, at: begin)
-        try perform(transfer.begin(), &transfer)
-        while !transfer.isComplete {
-            guard isWanted() else { return }
-            try noticeConnections(&transfer)
-            if let expert = next {
-                next = nil
-                let isHere = store.look(expert)
-                if isHere { state.withLock { $0.loaded += UInt64(store.chunks.expertBytes) } }
-                try handle(.looked(expert, isHere: isHere), &transfer)
-            } else {
-                _ = try connection.poller.wait(milliseconds: 20)
-                try receive(&transfer)
-                try handle(.tick, &transfer)
-            }
-        }
+        // Another session may have taken over what this one had begun, and not have it yet.
+        repeat {
+            guard try transfer(wanted, isWanted) else { return }
+        } while !wanted.allSatisfy(store.look)
         let received = progress.received - receivedBefore
         log(
             .info, "the experts are here",
@@ -95,6 +79,43 @@ final class WeightFetcher: @unchecked Sendable {  // Whoever starts a load has w
                 ("experts", String(wanted.count)), ("bytes", String(progress.wanted)), ("received", String(received)),
                 ("seconds", String(format: "%.3f", begin.duration(to: .now).seconds)),
             ])
+    }
+
+    /// False when they are not wanted any more.
+    private func transfer(_ wanted: [ExpertID], _ isWanted: () -> Bool) throws -> Bool {
+        state.withLock {
+            $0.loaded = 0
+            $0.wanted = UInt64(wanted.count) * UInt64(store.chunks.expertBytes)
+        }
+        (next, manifests) = (nil, [:])
+        var transfer = WeightTransfer(wanted, chunkCount: store.chunks.count, at: .now)
+        try perform(transfer.begin(), &transfer)
+        while !transfer.isComplete {
+            guard isWanted() else { return false }
+            try noticeConnections(&transfer)
+            if let expert = next {
+                next = nil
+                let isHere = store.look(expert)
+                if isHere { count(store.chunks.expertBytes) }
+                try handle(.looked(expert, isHere: isHere), &transfer)
+            } else {
+                _ = try connection.poller.wait(milliseconds: 20)
+                try receive(&transfer)
+                try handle(.tick, &transfer)
+            }
+        }
+        return true
+    }
+
+    /// So many bytes of experts more are here.
+    private func count(_ bytes: Int) { state.withLock { $0.loaded += UInt64(bytes) } }
+
+    private func isMine(_ expert: ExpertID) -> Bool { store.claim(expert, by: id) == .mine }
+
+    private func claim(_ expert: ExpertID, _ transfer: inout WeightTransfer) throws {
+        let claim = store.claim(expert, by: id)
+        if claim == .here { count(store.chunks.expertBytes) }
+        try handle(.claimed(expert, claim), &transfer)
     }
 
     private func handle(_ event: WeightTransfer.Event, _ transfer: inout WeightTransfer) throws {
@@ -105,6 +126,10 @@ final class WeightFetcher: @unchecked Sendable {  // Whoever starts a load has w
         for action in actions {
             switch action {
             case .look(let expert): next = expert
+            case .claim(let expert): try claim(expert, &transfer)
+            case .resume(let expert, _) where !isMine(expert), .keep(let expert, _) where !isMine(expert),
+                .finish(let expert) where !isMine(expert):
+                try claim(expert, &transfer)
             case .ask(let question):
                 // What cannot be sent now is asked again, as what is lost on the way.
                 _ = try question.encoded(digest: store.model.digest).withUnsafeBytes {
@@ -118,15 +143,16 @@ final class WeightFetcher: @unchecked Sendable {  // Whoever starts a load has w
                         [("endpoint", endpoint.description)])
                 }
                 connection = try Connection(endpoint, protection, id: id, chunks: store.chunks)
+                // Another coordinator may be swifter.
+                store.releaseClaims(of: id)
             case .resume(let expert, let digests):
                 manifests[expert] = digests
                 let kept = try store.resume(expert, digests)
-                let bytes = kept.reduce(0) { $0 + store.chunks.range($1).count }
-                state.withLock { $0.loaded += UInt64(bytes) }
+                count(kept.reduce(0) { $0 + store.chunks.range($1).count })
                 try handle(.resumed(expert, kept: kept), &transfer)
             case .keep(let expert, let index):
                 store.keep(expert, index, incoming.bytes)
-                state.withLock { $0.loaded += UInt64(store.chunks.range(index).count) }
+                count(store.chunks.range(index).count)
             case .finish(let expert): store.finish(expert, manifests.removeValue(forKey: expert) ?? [])
             case .drop(let cause): counters.count(cause, "from the coordinator's weights")
             case .fail(let expert):

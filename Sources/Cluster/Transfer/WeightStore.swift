@@ -1,8 +1,12 @@
 package import Checkpoints
 import Synchronization
 
+/// Whether an expert is to be fetched by whoever asks.
+package enum ExpertClaim: Sendable { case mine, others, here }
+
 /// The experts of one checkpoint that a worker without it has: each whole and intact, in a mapped file of the cache or in
-/// memory. It outlives the sessions with the coordinator, so that a broken connection costs nothing that had come.
+/// memory. It outlives the sessions with coordinators, so that a broken connection costs nothing that had come. Of
+/// several sessions at once, each fetches and keeps only what it has claimed.
 package final class WeightStore: ExpertSource {
     package let expertConfig: ExpertConfig
     let model: ModelIdentity
@@ -11,6 +15,7 @@ package final class WeightStore: ExpertSource {
     private let cache: WeightCache?
     private let here = Mutex<[ExpertID: ExpertParts]>([:])
     private let partials = Mutex<[ExpertID: PartialExpert]>([:])
+    private let claims = Mutex<[ExpertID: WorkerID]>([:])
 
     package init(_ description: ModelDescription, cache: WeightCache?) {
         expertConfig = description.experts
@@ -30,6 +35,20 @@ package final class WeightStore: ExpertSource {
         guard let memory = cache?.open(file(expert)) else { return false }
         take(expert, memory)
         return true
+    }
+
+    /// Sees to it that nobody else fetches the expert, unless it is here or somebody does.
+    package func claim(_ expert: ExpertID, by session: WorkerID) -> ExpertClaim {
+        claims.withLock { claims in
+            if here.withLock({ $0[expert] != nil }) { return .here }
+            if claims[expert] == nil { claims[expert] = session }
+            return claims[expert] == session ? .mine : .others
+        }
+    }
+
+    /// Lets others fetch what this session does not get.
+    package func releaseClaims(of session: WorkerID) {
+        claims.withLock { claims in claims = claims.filter { $0.value != session } }
     }
 
     /// Begins to take an expert, or goes on with it.
@@ -52,6 +71,7 @@ package final class WeightStore: ExpertSource {
         guard let partial = partials.withLock({ $0.removeValue(forKey: expert) }) else { return }
         let mapped = partial.file.flatMap { cache?.finish($0, file(expert), digests) }
         take(expert, mapped ?? partial.memory)
+        claims.withLock { $0[expert] = nil }
     }
 
     /// Forgets every other expert.

@@ -1,13 +1,16 @@
 /// How a worker gets the experts that it is to have, from its cache and from the coordinator: a pure value, without
 /// sockets, files or clocks.
 ///
-/// First every expert is looked for. Then those that are not here are asked for, one after the other: its manifest, then
-/// the chunks that an earlier attempt has not left behind. What brings no answer is asked again. Nothing counts that was
-/// not asked for, nor any chunk without the digest that the manifest gives it.
+/// First every expert is looked for. Then those that are not here are claimed, one after the other, for another
+/// coordinator's transfer may be bringing them; and asked for: its manifest, then the chunks that an earlier attempt has
+/// not left behind. What brings no answer is asked again. Nothing counts that was not asked for, nor any chunk without
+/// the digest that the manifest gives it.
 package struct WeightTransfer: Sendable {
     package enum Event: Sendable {
         /// The answer to ``Action/look(_:)``.
         case looked(ExpertID, isHere: Bool)
+        /// The answer to ``Action/claim(_:)``, or the claim is another's by now.
+        case claimed(ExpertID, ExpertClaim)
         /// A manifest came.
         case manifest(ExpertID, [ChunkDigest])
         /// The answer to ``Action/resume(_:_:)``: the chunks that are here, and intact.
@@ -22,6 +25,8 @@ package struct WeightTransfer: Sendable {
     package enum Action: Sendable, Equatable {
         /// See whether the expert is here already, and intact.
         case look(ExpertID)
+        /// See whether the expert is to be fetched from here, and keep others from it.
+        case claim(ExpertID)
         case ask(WeightsMessage)
         /// Nothing comes over this connection any more: make another.
         case reconnect
@@ -37,8 +42,10 @@ package struct WeightTransfer: Sendable {
         case fail(ExpertID)
     }
 
-    /// An expert whose manifest was asked for.
+    /// An expert that was claimed.
     private struct Fetch {
+        /// Another transfer brings it.
+        var isOthers = false
         var digests: [ChunkDigest] = []
         /// The last to be asked for first.
         var unasked: [Int] = []
@@ -86,6 +93,7 @@ package struct WeightTransfer: Sendable {
             if !unseen.isEmpty { return begin() }
             absent.sort(by: >)
             return askMore(at: now)
+        case .claimed(let expert, let claim): return claimed(expert, claim, at: now)
         case .manifest(let expert, let digests):
             guard digests.count == chunkCount else { return [.drop(.wrongFrameSize)] }
             guard answered(.manifest(expert), at: now) != nil else { return [.drop(.unknownSequence)] }
@@ -95,11 +103,28 @@ package struct WeightTransfer: Sendable {
         case .chunk(let expert, let index, let digest): return received(expert, index, digest, at: now)
         case .reconnected: return askAgain(at: now)
         case .tick:
-            guard !asked.isEmpty, lastAnswer.duration(to: now) >= patience else { return [] }
+            let claims = fetches.filter(\.value.isOthers).keys.sorted().map(Action.claim)
+            guard !asked.isEmpty, lastAnswer.duration(to: now) >= patience else { return claims }
             patience = min(patience * 2, Self.patience.upperBound)
             lastAnswer = now
-            return [.reconnect]
+            return claims + [.reconnect]
         }
+    }
+
+    private mutating func claimed(_ expert: ExpertID, _ claim: ExpertClaim, at now: ContinuousClock.Instant) -> [Action]
+    {
+        guard fetches[expert] != nil else { return [] }
+        asked = asked.filter { $0.key.expert != expert }
+        switch claim {
+        case .mine:
+            fetches[expert] = Fetch()
+            if asked.isEmpty { lastAnswer = now }
+            asked[.manifest(expert)] = now
+            return [.ask(.manifest(expert))]
+        case .others: fetches[expert] = Fetch(isOthers: true)
+        case .here: fetches[expert] = nil
+        }
+        return askMore(at: now)
     }
 
     private mutating func resumed(_ expert: ExpertID, _ kept: Set<Int>, at now: ContinuousClock.Instant) -> [Action] {
@@ -142,11 +167,12 @@ package struct WeightTransfer: Sendable {
     }
 
     private mutating func askMore(at now: ContinuousClock.Instant) -> [Action] {
-        var questions: [WeightsMessage] = []
+        var claims: [Action] = []
         while fetches.count < Self.width, let expert = absent.popLast() {
             fetches[expert] = Fetch()
-            questions.append(.manifest(expert))
+            claims.append(.claim(expert))
         }
+        var questions: [WeightsMessage] = []
         for expert in fetches.keys.sorted() {
             while asked.count + questions.count < window.size, let index = fetches[expert]?.unasked.popLast() {
                 questions.append(.chunk(expert, index))
@@ -154,7 +180,7 @@ package struct WeightTransfer: Sendable {
         }
         if asked.isEmpty { lastAnswer = now }
         for question in questions { asked[question] = now }
-        return questions.map(Action.ask)
+        return claims + questions.map(Action.ask)
     }
 
     /// The sooner it was asked, the sooner it is asked again.

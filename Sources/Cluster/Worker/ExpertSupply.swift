@@ -1,15 +1,33 @@
 import Checkpoints
 import Transformer
 
-/// Where a worker's experts come from: its own checkpoint, or the coordinator.
-struct ExpertSupply: Sendable {
+/// The experts of one model in a worker's memory: once, however many coordinators ask for them.
+final class ExpertStock: Sendable {
     let model: ModelIdentity
+    /// What coordinators have sent; nil where this worker has every expert of its own.
+    let store: WeightStore?
     /// Makes the experts of a precision; called on the thread that uses them.
     let makeExperts: @Sendable (Precision) throws -> any ExpertExecutor
+
+    init(
+        model: ModelIdentity, store: WeightStore? = nil,
+        makeExperts: @escaping @Sendable (Precision) throws -> any ExpertExecutor
+    ) {
+        self.model = model
+        self.store = store
+        self.makeExperts = makeExperts
+    }
+
+    convenience init(_ store: WeightStore, threads: Int) {
+        self.init(model: store.model, store: store) { try LocalExperts(store, precision: $0, threads: threads) }
+    }
+}
+
+/// Where the experts that one coordinator wants come from: a checkpoint of the worker's own, or that coordinator.
+struct ExpertSupply: Sendable {
+    let stock: ExpertStock
     /// Brings experts into memory, and gives up as soon as they are not wanted any more.
     let load: @Sendable (ExpertSet, _ isWanted: () -> Bool) throws -> Void
-    /// No others are needed any more.
-    var keepOnly: @Sendable (ExpertSet) -> Void = { _ in }
     /// How far the load under way is; nil where it is not worth telling.
     var progress: @Sendable () -> LoadingProgress? = { nil }
 }
@@ -18,18 +36,15 @@ extension ExpertSupply {
     /// From a mapped checkpoint.
     init(_ checkpoint: Checkpoint, threads: Int) throws {
         self.init(
-            model: try ModelIdentity(checkpoint),
-            makeExperts: { try LocalExperts(checkpoint, precision: $0, threads: threads) },
+            stock: ExpertStock(model: try ModelIdentity(checkpoint)) {
+                try LocalExperts(checkpoint, precision: $0, threads: threads)
+            },
             load: { checkpoint.prefetch($0, isWanted: $1) })
     }
 
-    /// From a store that is filled from the coordinator.
-    init(_ store: WeightStore, _ fetcher: WeightFetcher, threads: Int) {
+    /// From the coordinator.
+    init(_ stock: ExpertStock, _ fetcher: WeightFetcher) {
         self.init(
-            model: store.model,
-            makeExperts: { try LocalExperts(store, precision: $0, threads: threads) },
-            load: { try fetcher.load($0, isWanted: $1) },
-            keepOnly: { store.keepOnly($0) },
-            progress: { fetcher.progress })
+            stock: stock, load: { try fetcher.load($0, isWanted: $1) }, progress: { fetcher.progress })
     }
 }

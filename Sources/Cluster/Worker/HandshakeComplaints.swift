@@ -1,25 +1,40 @@
-/// Says why a worker is not taken in: once of each cause, for it keeps trying, until it has been taken in.
+/// Says why a coordinator does not take this worker in: once of each cause, for it keeps trying, until it has been taken in.
 final class HandshakeComplaints {
-    private let worker: Worker
+    private let address: CoordinatorAddress
+    private let log: Log
     private var said: Set<HandshakeFailure> = []
+    private var refusals: Set<String> = []
     private var hasSaidAbsent = false
 
-    init(_ worker: Worker) { self.worker = worker }
+    init(_ address: CoordinatorAddress, log: Log) {
+        self.address = address
+        self.log = log
+    }
 
     func coordinatorIsAbsent() {
-        if !hasSaidAbsent { worker.log(.info, "waiting for the coordinator", [("endpoint", worker.join.description)]) }
+        if !hasSaidAbsent { log(.info, "waiting for the coordinator", [("endpoint", address.endpoint.description)]) }
         hasSaidAbsent = true
     }
 
     func report(_ failure: HandshakeFailure) {
         guard said.insert(failure).inserted else { return }
-        worker.log(
+        log(
             .error, "cannot join; trying on",
-            [("endpoint", worker.join.description)] + failure.advice(toWorkerWith: worker.protection.keys))
+            [("endpoint", address.endpoint.description)] + failure.advice(toWorkerWith: address.protection.keys))
+    }
+
+    func report(_ refusal: ClusterError) {
+        guard refusals.insert(refusal.description).inserted else { return }
+        log(
+            .error, "this worker does not serve the coordinator",
+            [
+                ("endpoint", address.endpoint.description), ("reason", refusal.description),
+            ])
     }
 
     func joined() {
         said = []
+        refusals = []
         hasSaidAbsent = false
     }
 }

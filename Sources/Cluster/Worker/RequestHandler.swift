@@ -1,46 +1,87 @@
 import Transformer
 
-/// Checks, computes and answers the requests of one data socket. Everything it needs is kept from request to request.
+/// The requests on one coordinator's data socket: checks them, and sends the answers. What it needs is kept from request
+/// to request.
 final class RequestHandler {
-    private let socket: ZMQSocket
-    private let format: ExpertRowFormat
+    /// Whom the thread that computes serves by this.
+    let client: ExpertClient
+    let experts: any ExpertExecutor
     private let shape: ModelShape
-    private let counters: DropCounters
-    private let experts: any ExpertExecutor
     private let arena = WireArena(capacity: 16_384)
     private let incoming = ZMQMessage(), outgoing = ZMQMessage()
+    /// Received, checked and not answered yet.
+    private(set) var request: ExpertRequest?
     private var values = AlignedBytes(), scales = AlignedBytes()
-    private var assignments: [ExpertAssignment] = []
+    /// Of the request; row and slot count from 0.
+    private(set) var assignments: [ExpertAssignment] = []
 
-    init(
-        socket: ZMQSocket, format: ExpertRowFormat, shape: ModelShape, counters: DropCounters,
-        experts: any ExpertExecutor
-    ) {
-        self.socket = socket
-        self.format = format
-        self.shape = shape
-        self.counters = counters
+    init(_ client: ExpertClient, _ experts: any ExpertExecutor) {
+        self.client = client
         self.experts = experts
+        shape = client.share.supply.stock.model.shape
     }
 
-    /// Answers one request; false when there is none. `owned` names the experts this worker has in an epoch.
-    func handleOne(_ owned: (_ epoch: UInt64) -> ExpertSet?) throws -> Bool {
-        guard try socket.receive(incoming) else { return false }
+    var format: ExpertRowFormat { client.format }
+    /// [request.rows][format.valueBytes].
+    var valuesStart: UnsafeRawPointer { UnsafeRawPointer(values.start) }
+    /// [request.rows][format.scaleBytes].
+    var scalesStart: UnsafeRawPointer { UnsafeRawPointer(scales.start) }
+
+    /// Takes one message; false when there is none. ``request`` is what it asked for, if that was right.
+    func receive() throws -> Bool {
+        guard try client.socket.receive(incoming) else { return false }
         do {
-            let (request, experts) = try receiveRequest(owned)
-            if assignments.allSatisfy({ experts.contains(layer: request.layer, expert: Int($0.expert)) }) {
-                try answer(request)
+            let (request, owned) = try receiveRequest()
+            if assignments.allSatisfy({ owned.contains(layer: request.layer, expert: Int($0.expert)) }) {
+                self.request = request
             } else {
                 try fail(request, "an expert of layer \(request.layer) is not this worker's")
             }
         } catch let error as WireError {
-            counters.count(error.cause, "from the coordinator")
+            client.counters.count(error.cause, "from the coordinator")
         }
-        try socket.discardRest(incoming)
+        try client.socket.discardRest(incoming)
         return true
     }
 
-    private func receiveRequest(_ owned: (UInt64) -> ExpertSet?) throws -> (ExpertRequest, ExpertSet) {
+    /// Computes the request by itself.
+    func answer() throws {
+        guard let request else { return }
+        self.request = nil
+        let outputs = try outgoing.allocate(request.assignments * format.outputBytes)
+        guard let start = outputs.baseAddress else { return }
+        do {
+            try experts.beginStep()
+            try assignments.withUnsafeBufferPointer {
+                try experts.run(
+                    ExpertBatch(
+                        layer: request.layer, rowCount: request.rows, values: valuesStart, scales: scalesStart,
+                        assignments: $0, outputs: start))
+            }
+        } catch {
+            return try fail(request, "\(error)")
+        }
+        try sendOutgoing(request)
+    }
+
+    /// Answers with what was computed elsewhere: [request.assignments][format.outputBytes].
+    func answer(with outputs: UnsafeRawPointer) throws {
+        guard let request else { return }
+        self.request = nil
+        let count = request.assignments * format.outputBytes
+        try outgoing.allocate(count).copyMemory(from: UnsafeRawBufferPointer(start: outputs, count: count))
+        try sendOutgoing(request)
+    }
+
+    private func sendOutgoing(_ request: ExpertRequest) throws {
+        let header = DataMessage.response(
+            epoch: request.epoch, sequence: request.sequence, assignments: request.assignments)
+        // An answer that cannot be sent is computed elsewhere.
+        guard try header.withEncoded({ try client.socket.send($0, more: true) }) == .sent else { return }
+        _ = try client.socket.send(outgoing, more: false)
+    }
+
+    private func receiveRequest() throws -> (ExpertRequest, ExpertSet) {
         guard case .request(let request) = try DataMessage.decode(incoming.bytes, arena: arena) else {
             throw WireError(.unexpectedMessage)
         }
@@ -48,7 +89,7 @@ final class RequestHandler {
         guard (1...DataMessage.maximumAssignments).contains(request.assignments), request.layer < shape.layers,
             (1...request.assignments).contains(request.rows)
         else { throw WireError(.outOfBounds) }
-        guard let experts = owned(request.epoch) else { throw WireError(.staleEpoch) }
+        guard let owned = client.share.experts(of: request.epoch) else { throw WireError(.staleEpoch) }
 
         let pairs = try receiveFrame(request.assignments * 8)
         assignments.removeAll(keepingCapacity: true)
@@ -64,59 +105,18 @@ final class RequestHandler {
         values.copy(try receiveFrame(request.rows * format.valueBytes))
         scales.copy(try receiveFrame(request.rows * format.scaleBytes))
         guard !incoming.hasMore else { throw WireError(.wrongFrameCount) }
-        return (request, experts)
+        return (request, owned)
     }
 
     private func receiveFrame(_ count: Int) throws -> UnsafeRawBufferPointer {
-        guard try socket.receiveMore(incoming) else { throw WireError(.wrongFrameCount) }
+        guard try client.socket.receiveMore(incoming) else { throw WireError(.wrongFrameCount) }
         guard incoming.bytes.count == count else { throw WireError(.wrongFrameSize) }
         return incoming.bytes
     }
 
-    private func answer(_ request: ExpertRequest) throws {
-        let outputs = try outgoing.allocate(request.assignments * format.outputBytes)
-        guard let start = outputs.baseAddress else { return }
-        do {
-            try experts.beginStep()
-            try assignments.withUnsafeBufferPointer {
-                try experts.run(
-                    ExpertBatch(
-                        layer: request.layer, rowCount: request.rows, values: values.start, scales: scales.start,
-                        assignments: $0, outputs: start))
-            }
-        } catch {
-            return try fail(request, "\(error)")
-        }
-        let header = DataMessage.response(
-            epoch: request.epoch, sequence: request.sequence, assignments: request.assignments)
-        // An answer that cannot be sent is computed elsewhere.
-        guard try header.withEncoded({ try socket.send($0, more: true) }) == .sent else { return }
-        _ = try socket.send(outgoing, more: false)
-    }
-
     private func fail(_ request: ExpertRequest, _ reason: String) throws {
-        counters.count(.expertFailure, reason)
+        client.counters.count(.expertFailure, reason)
         let header = DataMessage.failure(epoch: request.epoch, sequence: request.sequence, reason: reason)
-        _ = try header.withEncoded { try socket.send($0, more: false) }
-    }
-}
-
-/// Bytes aligned for any element and vector, whose memory grows and is kept.
-private struct AlignedBytes: ~Copyable {
-    private var memory = UnsafeMutableRawPointer.allocate(byteCount: 64, alignment: 64)
-    private var capacity = 64
-
-    deinit { memory.deallocate() }
-
-    /// Valid until the next copy.
-    var start: UnsafeRawPointer { UnsafeRawPointer(memory) }
-
-    mutating func copy(_ bytes: UnsafeRawBufferPointer) {
-        if capacity < bytes.count {
-            memory.deallocate()
-            memory = .allocate(byteCount: bytes.count, alignment: 64)
-            capacity = bytes.count
-        }
-        UnsafeMutableRawBufferPointer(start: memory, count: capacity).copyMemory(from: bytes)
+        _ = try header.withEncoded { try client.socket.send($0, more: false) }
     }
 }

@@ -3,99 +3,84 @@ import Foundation
 import Synchronization
 package import Transformer
 
-/// An expert worker: dials a coordinator, and computes the experts that it is given, until it is stopped.
+/// An expert worker: dials coordinators, and computes the experts that each gives it, until it is stopped.
 public final class Worker: Sendable {
-    /// Its own checkpoint's experts; nil where the coordinator is to give them.
+    /// Its own checkpoint's experts; nil where the coordinators are to give them.
     let supply: ExpertSupply?
-    let join: Endpoint
-    let protection: Protection<WorkerKeys>
+    let coordinators: [CoordinatorAddress]
+    /// One for each coordinator's thread.
+    let wakeups: [Wakeup]
     let threads: Int
-    let memoryBudget: UInt64
+    let memory: WorkerMemory
     let name: String
     let log: Log
-    /// Told bytes of experts in memory, and of all that this worker is to have, while the coordinator gives them.
+    /// Told bytes of experts in memory, and of all that this worker is to have, while a coordinator gives them.
     let progress: @Sendable (_ loaded: Int, _ wanted: Int) -> Void
-    private let cache: WeightCache?
-    /// What came from a coordinator, kept from one session to the next.
-    private let store = Mutex<WeightStore?>(nil)
     let stopping = StopFlag()
-    let wakeup: Wakeup
+    /// Tells it from other workers, at every coordinator.
+    let number = UInt64.random(in: .min ... .max)
+    /// By coordinator, why it does not take this worker, or cannot be served.
+    private let refusals = Mutex<[Int: ClusterError]>([:])
 
     /// A worker with a checkpoint of its own.
     /// - Parameters:
-    ///   - join: the coordinator's endpoint: `tcp://HOST:PORT` or `ipc://PATH`.
-    ///   - protection: which decides whether HOST may be other than this machine's loopback.
+    ///   - coordinators: each is served as long as it is there, whatever becomes of the others.
     ///   - threads: for computing; also this worker's weight when experts are shared out.
-    ///   - memory: bytes of experts to hold at most; nil for no limit.
-    /// - Throws: ``ClusterError`` for an endpoint that `protection` does not allow, `CheckpointError`.
+    ///   - memory: bytes of experts to hold at most, of all coordinators together; nil for no limit.
+    /// - Throws: `CheckpointError`.
     public convenience init(
-        checkpoint: Checkpoint, join: String, protection: Protection<WorkerKeys> = .thisMachineOnly, threads: Int,
-        memory: Int? = nil, log: Log
+        checkpoint: Checkpoint, coordinators: [CoordinatorAddress], threads: Int, memory: Int? = nil, log: Log
     ) throws {
         try self.init(
-            supply: ExpertSupply(checkpoint, threads: threads),
-            join: Endpoint(join, beyondThisMachine: protection.reachesBeyondThisMachine), protection: protection,
-            threads: threads, memory: memory, name: Self.defaultName, log: log)
+            supply: ExpertSupply(checkpoint, threads: threads), coordinators: coordinators, threads: threads,
+            memory: memory, name: Self.defaultName, log: log)
     }
 
-    /// A worker that has its experts' tensors from the coordinator.
+    /// A worker that has its experts' tensors from the coordinators.
     /// - Parameters:
-    ///   - join: the coordinator's endpoint: `tcp://HOST:PORT` or `ipc://PATH`.
-    ///   - protection: which decides whether HOST may be other than this machine's loopback.
+    ///   - coordinators: each is served as long as it is there, whatever becomes of the others.
     ///   - threads: for computing; also this worker's weight when experts are shared out.
-    ///   - memory: bytes of experts to hold at most.
+    ///   - memory: bytes of experts to hold at most, of all coordinators together.
     ///   - cache: where they are kept for the next start; nil keeps them in memory alone.
-    ///   - progress: told bytes of experts in memory, and of all that this worker is to have; from one thread.
-    /// - Throws: ``ClusterError`` for an endpoint that `protection` does not allow.
+    ///   - progress: told bytes of experts in memory, and of all that this worker is to have; from a thread for each
+    ///     coordinator.
     public convenience init(
-        join: String, protection: Protection<WorkerKeys> = .thisMachineOnly, threads: Int, memory: Int,
-        cache: WeightCache?, log: Log,
+        coordinators: [CoordinatorAddress], threads: Int, memory: Int, cache: WeightCache?, log: Log,
         progress: @escaping @Sendable (_ loaded: Int, _ wanted: Int) -> Void = { _, _ in }
     ) throws {
         try self.init(
-            supply: nil, join: Endpoint(join, beyondThisMachine: protection.reachesBeyondThisMachine),
-            protection: protection, threads: threads, memory: memory, cache: cache, name: Self.defaultName, log: log,
-            progress: progress)
+            supply: nil, coordinators: coordinators, threads: threads, memory: memory, cache: cache,
+            name: Self.defaultName, log: log, progress: progress)
     }
 
     /// A worker whose experts are made by the caller.
     package convenience init(
-        model: ModelIdentity, join: Endpoint, protection: Protection<WorkerKeys> = .thisMachineOnly, threads: Int,
-        memory: Int?, name: String, log: Log,
+        model: ModelIdentity, coordinators: [CoordinatorAddress], threads: Int, memory: Int?, name: String, log: Log,
         makeExperts: @escaping @Sendable (Precision) throws -> any ExpertExecutor
     ) throws {
         try self.init(
-            supply: ExpertSupply(model: model, makeExperts: makeExperts, load: { _, _ in }), join: join,
-            protection: protection, threads: threads, memory: memory, name: name, log: log)
+            supply: ExpertSupply(
+                stock: ExpertStock(model: model, makeExperts: makeExperts), load: { _, _ in }),
+            coordinators: coordinators, threads: threads, memory: memory, name: name, log: log)
     }
 
     private init(
-        supply: ExpertSupply?, join: Endpoint, protection: Protection<WorkerKeys>, threads: Int, memory: Int?,
+        supply: ExpertSupply?, coordinators: [CoordinatorAddress], threads: Int, memory: Int?,
         cache: WeightCache? = nil, name: String, log: Log,
         progress: @escaping @Sendable (Int, Int) -> Void = { _, _ in }
     ) throws {
         self.supply = supply
-        self.join = join
-        self.protection = protection
+        self.coordinators = coordinators
         self.threads = threads
-        memoryBudget = memory.map { UInt64(max($0, 0)) } ?? .max
-        self.cache = cache
         self.name = name
         self.log = log
         self.progress = progress
-        wakeup = try Wakeup()
-    }
-
-    /// What an earlier session has brought here of that model, to be added to.
-    func store(for description: ModelDescription) -> WeightStore {
-        store.withLock { store in
-            if let store, store.model.digest == description.digest, store.expertConfig == description.experts {
-                return store
-            }
-            let new = WeightStore(description, cache: cache)
-            store = new
-            return new
-        }
+        let wakeups = try coordinators.map { _ in try Wakeup() }
+        self.wakeups = wakeups
+        self.memory = WorkerMemory(
+            limit: memory.map { UInt64(max($0, 0)) } ?? .max, coordinators: coordinators.count, cache: cache,
+            threads: threads, log: log
+        ) { for wakeup in wakeups { wakeup.signal() } }
     }
 
     private static var defaultName: String { "\(hostName):\(getpid())" }
@@ -109,32 +94,43 @@ public final class Worker: Sendable {
         }
     }
 
-    /// Serves until ``stop()``: joins whenever there is a coordinator, and again when it comes back.
-    /// - Throws: ``ClusterError`` when the coordinator refuses this worker for good, or its experts cannot be computed.
+    /// Serves until ``stop()``: joins each coordinator whenever it is there, and again when it comes back.
+    /// - Throws: ``ClusterError`` when every coordinator refuses this worker for good, or its experts cannot be computed.
     public func run() throws {
-        protection.warn(log)
-        var pause = Duration.milliseconds(50)
-        let complaints = HandshakeComplaints(self)
-        while !stopping.isSet {
-            let session = try WorkerSession(self, complaints)
-            switch try session.run() {
-            case .stopped: return
-            case .refused(let reason):
-                log(.error, "the coordinator refused this worker", [("reason", reason)])
-                throw ClusterError("the coordinator at \(join) refused this worker: \(reason)")
-            case .notAdmitted: pause = min(pause * 2, .seconds(2))
-            case .lost(let reason, let wasServing):
-                log(.warning, "lost the coordinator; joining again", [("reason", reason)])
-                pause = wasServing ? .milliseconds(50) : min(pause * 2, .seconds(2))
+        coordinators.first?.protection.warn(log)
+        let server = try ExpertServer()
+        defer { server.stop() }
+        let failure = Mutex<(any Error)?>(nil)
+        let threads = coordinators.indices.map { index in
+            let joiner = Joiner(self, index: index, server)
+            return BackgroundThread("cluster-session") {
+                do { try joiner.run() } catch {
+                    failure.withLock { $0 = $0 ?? error }
+                    self.stop()
+                }
             }
-            var poller = ZMQPoller([], wakeup: wakeup)
-            _ = try poller.wait(milliseconds: pause.milliseconds)
         }
+        for thread in threads { thread.join() }
+        if let error = failure.withLock({ $0 }) { throw error }
+        let refusals = refusals.withLock { $0 }
+        if refusals.count == coordinators.count, let first = refusals.min(by: { $0.key < $1.key }) { throw first.value }
     }
 
-    /// Lets ``run()`` return, from any thread, once the coordinator has shared this worker's experts out among others.
+    /// Lets ``run()`` return, from any thread, once the coordinators have shared this worker's experts out among others.
     public func stop() {
         stopping.set()
-        wakeup.signal()
+        for wakeup in wakeups { wakeup.signal() }
     }
+
+    /// A coordinator does not want this worker, or cannot be served. When that is so of all of them, the worker ends.
+    func refused(by coordinator: Int, _ error: ClusterError) {
+        let isLast = refusals.withLock {
+            $0[coordinator] = error
+            return $0.count == coordinators.count
+        }
+        if isLast { stop() }
+    }
+
+    /// A coordinator has taken this worker in.
+    func accepted(by coordinator: Int) { refusals.withLock { $0[coordinator] = nil } }
 }

@@ -5,15 +5,19 @@ import Transformer
 final class WorkerSession {
     enum Outcome {
         case stopped
-        case refused(String)
+        /// The coordinator does not want this worker, or cannot be served.
+        case refused(ClusterError)
         case lost(String, wasServing: Bool)
         /// The connection did not come about; why has been said.
         case notAdmitted
     }
 
     private let worker: Worker
+    private let joiner: Joiner
     private let complaints: HandshakeComplaints
-    private let id = WorkerID()
+    /// Bytes of experts that the coordinator is told of.
+    private let memory: UInt64
+    private let id: WorkerID
     private let context: ZMQContext
     private let control: ZMQSocket
     private var poller: ZMQPoller
@@ -26,31 +30,44 @@ final class WorkerSession {
     private var timing = ClusterTiming()
     private var lastHeard = ContinuousClock.now
     private var nextHeartbeat = ContinuousClock.now
-    private var server: ExpertServer?
+    private var share: ExpertShare?
+    /// On its way to the data port.
+    private var connecting: DataConnection?
     private var announcedEpoch: UInt64 = 0
     private var leaveDeadline: ContinuousClock.Instant?
 
-    init(_ worker: Worker, _ complaints: HandshakeComplaints) throws {
-        self.worker = worker
+    init(_ joiner: Joiner, _ complaints: HandshakeComplaints, memory: UInt64) throws {
+        worker = joiner.worker
+        self.joiner = joiner
         self.complaints = complaints
+        self.memory = memory
+        id = WorkerID(of: worker.number)
         supply = worker.supply
         context = try ZMQContext()
         control = try ZMQSocket(.dealer, in: context, linger: 200)
-        try control.protect(worker.protection)
+        try control.protect(joiner.address.protection)
         try control.limit(frameBytes: ControlMessage.maximumBytes, queue: 1000)
         try control.setIdentity(id)
-        poller = ZMQPoller([control], wakeup: worker.wakeup)
+        poller = ZMQPoller([control], wakeup: joiner.wakeup)
         counters = DropCounters(log: worker.log)
     }
 
+    private var address: CoordinatorAddress { joiner.address }
+
     func run() throws -> Outcome {
-        defer { server?.stop() }
+        defer {
+            if let share {
+                joiner.server.remove(share)
+                share.stop()
+            }
+        }
         if let outcome = try connect() { return outcome }
         try send(
             .join(
                 JoinRequest(
-                    name: worker.name, memoryBudget: worker.memoryBudget, threads: worker.threads,
-                    digest: supply?.model.digest ?? [], shape: supply?.model.shape, precisions: Precision.allCases)))
+                    name: worker.name, memoryBudget: memory, threads: worker.threads,
+                    digest: supply?.stock.model.digest ?? [], shape: supply?.stock.model.shape,
+                    precisions: Precision.allCases)))
         lastHeard = .now
         nextHeartbeat = .now + timing.heartbeatInterval
         while true {
@@ -61,8 +78,8 @@ final class WorkerSession {
     /// Nil when there is a connection.
     private func connect() throws -> Outcome? {
         let monitor = try SocketMonitor(control)
-        try control.connect(worker.join)
-        var connecting = ZMQPoller(writable: control, monitor: monitor, wakeup: worker.wakeup)
+        try control.connect(address.endpoint)
+        var connecting = ZMQPoller(writable: control, readable: [monitor.socket], wakeup: joiner.wakeup)
         if try !connecting.wait(milliseconds: 1000) { complaints.coordinatorIsAbsent() }
         while !connecting.isReady(0) {
             if worker.stopping.isSet { return .stopped }
@@ -83,11 +100,14 @@ final class WorkerSession {
             if let outcome = try receive() { return outcome }
         }
         let now = ContinuousClock.now
-        if worker.stopping.isSet, let outcome = try leave(at: now) { return outcome }
-        if lastHeard.duration(to: now) >= max(timing.deadAfter, .seconds(1)) {
-            return .lost("it was silent for \(lastHeard.duration(to: now).milliseconds) ms", wasServing: server != nil)
+        if worker.stopping.isSet || worker.memory.hasTooMuch(joiner.index), let outcome = try leave(at: now) {
+            return outcome
         }
-        if let server { try announce(server) }
+        if lastHeard.duration(to: now) >= max(timing.deadAfter, .seconds(1)) {
+            return .lost("it was silent for \(lastHeard.duration(to: now).milliseconds) ms", wasServing: share != nil)
+        }
+        noticeConnection(at: now)
+        if let share, let outcome = try announce(share) { return outcome }
         if now >= nextHeartbeat {
             nextHeartbeat = now + (try sendHeartbeat())
         }
@@ -96,15 +116,18 @@ final class WorkerSession {
 
     /// Asks to go, once; done when the coordinator does not let go in time, or never took this worker in.
     private func leave(at now: ContinuousClock.Instant) throws -> Outcome? {
-        guard server != nil else { return .stopped }
-        if let leaveDeadline { return now >= leaveDeadline ? .stopped : nil }
-        leaveDeadline = now + timing.drainLimit
-        try send(.leave(reason: "stopped"))
-        return nil
+        if share != nil, leaveDeadline == nil {
+            leaveDeadline = now + timing.drainLimit
+            try send(.leave(reason: worker.stopping.isSet ? "stopped" : Self.tooMuch))
+        }
+        if let leaveDeadline, now < leaveDeadline { return nil }
+        return worker.stopping.isSet ? .stopped : .lost(Self.tooMuch, wasServing: true)
     }
 
-    private func announce(_ server: ExpertServer) throws {
-        switch server.progress {
+    private static let tooMuch = "it has to share this worker's memory with others"
+
+    private func announce(_ share: ExpertShare) throws -> Outcome? {
+        switch share.progress {
         case .loading: break
         case .loaded(let epoch):
             if epoch > announcedEpoch {
@@ -114,13 +137,14 @@ final class WorkerSession {
             }
         case .failed(let reason):
             try send(.leave(reason: reason))
-            throw ClusterError("the experts cannot be computed: \(reason)")
+            return .refused(ClusterError("the experts cannot be computed: \(reason)"))
         }
+        return nil
     }
 
     /// In place of a heartbeat, how far the experts are, where that is worth telling. Returns for how long that will do.
     private func sendHeartbeat() throws -> Duration {
-        if let server, case .loading = server.progress, let progress = supply?.progress() {
+        if let share, case .loading = share.progress, let progress = supply?.progress() {
             try send(progress)
             return timing.heartbeatInterval / 5
         }
@@ -136,7 +160,7 @@ final class WorkerSession {
     private func receive() throws -> Outcome? {
         do {
             guard !incoming.hasMore else { throw WireError(.wrongFrameCount) }
-            let message = try ControlMessage.decode(incoming.bytes, shape: supply?.model.shape, arena: arena)
+            let message = try ControlMessage.decode(incoming.bytes, shape: supply?.stock.model.shape, arena: arena)
             lastHeard = .now
             switch message {
             case .heartbeat: break
@@ -144,8 +168,10 @@ final class WorkerSession {
             case .leave(let reason):
                 return worker.stopping.isSet ? .stopped : .lost("it said: \(reason)", wasServing: true)
             case .refuse(let refusal) where refusal.cause == .unknownMember:
-                return .lost("it said: \(refusal.reason)", wasServing: server != nil)
-            case .refuse(let refusal): return .refused(refusal.reason)
+                return .lost("it said: \(refusal.reason)", wasServing: share != nil)
+            case .refuse(let refusal):
+                return .refused(
+                    ClusterError("the coordinator at \(address.endpoint) refused this worker: \(refusal.reason)"))
             case .model(let description): try introduce(description)
             case .join, .ready, .loading: throw WireError(.unexpectedMessage)
             }
@@ -162,44 +188,92 @@ final class WorkerSession {
     private func introduce(_ description: ModelDescription) throws {
         guard supply == nil else { throw WireError(.unexpectedMessage) }
         let announced = try Endpoint(description.weightsEndpoint, beyondThisMachine: true)
-        let endpoint = try worker.join.reaching(announced: announced)
-        let store = worker.store(for: description)
+        let stock = worker.memory.stock(for: description, of: joiner.index)
+        guard let store = stock.store else { return }
         let fetcher = try WeightFetcher(
-            store, endpoint: endpoint, protection: worker.protection, id: id, counters: counters, log: worker.log)
-        supply = ExpertSupply(store, fetcher, threads: worker.threads)
+            store, endpoint: address.endpoint.reaching(announced: announced), protection: address.protection, id: id,
+            counters: counters, log: worker.log)
+        supply = ExpertSupply(stock, fetcher)
     }
 
     private func take(_ assignment: Assignment) throws {
         guard let supply else { throw WireError(.unexpectedMessage) }
-        guard UInt64(assignment.experts.count * supply.model.bytesPerExpert) <= worker.memoryBudget else {
+        guard UInt64(assignment.experts.count * supply.stock.model.bytesPerExpert) <= memory else {
             throw WireError(.outOfBounds)
         }
         timing.heartbeatInterval = assignment.heartbeatInterval
-        if server == nil {
-            let announced = try Endpoint(assignment.dataEndpoint, beyondThisMachine: true)
-            let endpoint = try worker.join.reaching(announced: announced)
-            let data = try ZMQSocket(.dealer, in: context)
-            try data.protect(worker.protection)
-            let format = ExpertRowFormat(precision: assignment.precision, hiddenSize: supply.model.shape.hiddenSize)
-            try data.limit(frameBytes: DataMessage.maximumFrameBytes(format), queue: 8)
-            try data.setIdentity(id)
-            try data.connect(endpoint)
-            server = try ExpertServer(
-                supply, news: worker.wakeup, socket: data, endpoint: endpoint, format: format, counters: counters,
-                log: worker.log)
-            complaints.joined()
-            worker.log(.info, "joined", [("coordinator", worker.join.description), ("worker", id.description)])
-        }
-        server?.assign(assignment.epoch, assignment.experts)
+        let share = try self.share ?? begin(supply, assignment)
+        guard share.assign(assignment.epoch, assignment.experts) else { return }
         worker.log(
             .debug, "assigned experts",
             [
-                ("epoch", String(assignment.epoch)), ("experts", String(assignment.experts.count)),
+                ("coordinator", address.endpoint.description), ("epoch", String(assignment.epoch)),
+                ("experts", String(assignment.experts.count)),
             ])
+    }
+
+    /// The coordinator has taken this worker in: connects to its data port.
+    private func begin(_ supply: ExpertSupply, _ assignment: Assignment) throws -> ExpertShare {
+        let format = ExpertRowFormat(precision: assignment.precision, hiddenSize: supply.stock.model.shape.hiddenSize)
+        let announced = try Endpoint(assignment.dataEndpoint, beyondThisMachine: true)
+        let connection = try DataConnection(
+            address.endpoint.reaching(announced: announced), in: context, address.protection, id: id, format: format)
+        let share = ExpertShare(supply, memory: worker.memory, coordinator: joiner.index, news: joiner.wakeup)
+        connecting = connection
+        poller = ZMQPoller(writable: connection.socket, readable: [control], wakeup: joiner.wakeup)
+        self.share = share
+        complaints.joined()
+        worker.accepted(by: joiner.index)
+        worker.log(
+            .info, "joined", [("coordinator", address.endpoint.description), ("worker", id.description)])
+        return share
+    }
+
+    /// Once the data port is reached, its socket is the computing thread's.
+    private func noticeConnection(at now: ContinuousClock.Instant) {
+        guard let connecting, let share else { return }
+        guard poller.isReady(0) else { return connecting.complain(at: now, worker.log) }
+        self.connecting = nil
+        poller = ZMQPoller([control], wakeup: joiner.wakeup)
+        joiner.server.add(
+            ExpertClient(socket: connecting.socket, format: connecting.format, share: share, counters: counters))
+        share.connected()
     }
 
     private func send(_ message: ControlMessage) throws {
         // A message that cannot be sent is one that the coordinator will miss: silence, which both sides understand.
         _ = try message.encoded().withUnsafeBytes { try control.send($0, more: false) }
+    }
+}
+
+/// A data socket on its way to the coordinator.
+private final class DataConnection {
+    let socket: ZMQSocket
+    let format: ExpertRowFormat
+    private let endpoint: Endpoint
+    private let patienceEnd = ContinuousClock.now + .seconds(5)
+    private var hasComplained = false
+
+    init(
+        _ endpoint: Endpoint, in context: ZMQContext, _ protection: Protection<WorkerKeys>, id: WorkerID,
+        format: ExpertRowFormat
+    ) throws {
+        self.endpoint = endpoint
+        self.format = format
+        socket = try ZMQSocket(.dealer, in: context)
+        try socket.protect(protection)
+        try socket.limit(frameBytes: DataMessage.maximumFrameBytes(format), queue: 8)
+        // A coordinator that does not take its answers must not fill the memory.
+        try socket.limitSending(queue: 8)
+        try socket.setIdentity(id)
+        try socket.connect(endpoint)
+    }
+
+    func complain(at now: ContinuousClock.Instant, _ log: Log) {
+        guard !hasComplained, now >= patienceEnd else { return }
+        hasComplained = true
+        log(
+            .warning, "the coordinator's data port does not answer; a firewall must let it through",
+            [("endpoint", endpoint.description)])
     }
 }

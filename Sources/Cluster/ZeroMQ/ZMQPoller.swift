@@ -16,9 +16,9 @@ package struct ZMQPoller {
         }
     }
 
-    /// Waits instead until `socket` is connected and can take a message, or `monitor` has something to say.
-    package init(writable socket: ZMQSocket, monitor: SocketMonitor? = nil, wakeup: Wakeup) {
-        self.init([socket] + (monitor.map { [$0.socket] } ?? []), wakeup: wakeup)
+    /// Waits instead until the first socket is connected and can take a message, or one of the others is readable.
+    package init(writable socket: ZMQSocket, readable others: [ZMQSocket] = [], wakeup: Wakeup) {
+        self.init([socket] + others, wakeup: wakeup)
         items[0].events = Int16(ZMQ_POLLOUT)
     }
 

@@ -56,11 +56,14 @@ package final class ZMQSocket: @unchecked Sendable {
         try set(ZMQ_RCVHWM, queue)
     }
 
+    /// At most `queue` messages wait to be sent to each peer; further ones cannot be sent.
+    package func limitSending(queue: Int32) throws { try set(ZMQ_SNDHWM, queue) }
+
     /// For a socket that carries much and is in no hurry: at most `queue` messages wait to be sent to each peer, its
     /// connections have the context's second thread to themselves, and what goes out is marked as bulk (RFC 1349), which
     /// Linux's default queue sends after everything else.
     package func yieldToOthers(queue: Int32) throws {
-        try set(ZMQ_SNDHWM, queue)
+        try limitSending(queue: queue)
         try set(ZMQ_TOS, 0x08)
         try serve(onThread: 1)
     }

@@ -1,4 +1,5 @@
 import Cluster
+import Foundation
 
 /// How the cluster's connections are protected, as the command line says.
 enum KeyFlags {
@@ -13,7 +14,11 @@ enum KeyFlags {
         insecure,
     ]
     static let worker = [
-        key, Flag("coordinator-key", "KEY", "The coordinator's public key, or the file that holds it."), insecure,
+        key,
+        Flag(
+            "coordinator-key", "KEY",
+            "The coordinator's public key, or the file that holds it; of several, in the order of --join, by commas."),
+        insecure,
     ]
 
     static func coordinator(_ arguments: Arguments) throws -> Protection<CoordinatorKeys> {
@@ -22,10 +27,26 @@ enum KeyFlags {
         }
     }
 
-    static func worker(_ arguments: Arguments) throws -> Protection<WorkerKeys> {
-        try protection(arguments, "coordinator-key") {
-            WorkerKeys(own: $0, coordinator: try KeyFile.publicKey($1))
+    /// The coordinators that --join names, each with its own key where there are keys.
+    static func coordinators(_ arguments: Arguments) throws -> [CoordinatorAddress] {
+        let endpoints = list(try arguments.required("join"))
+        guard Set(endpoints).count == endpoints.count else { throw UsageError("--join names a coordinator twice") }
+        let keys = arguments.string("coordinator-key").map(list)
+        guard keys == nil || keys?.count == endpoints.count else {
+            throw UsageError(
+                "--join names \(endpoints.count) coordinators and --coordinator-key \(keys?.count ?? 0) keys; expected "
+                    + "as many, in the same order")
         }
+        return try endpoints.enumerated().map { index, endpoint in
+            let protection = try protection(arguments, "coordinator-key") { own, _ in
+                WorkerKeys(own: own, coordinator: try KeyFile.publicKey(keys?[index] ?? ""))
+            }
+            return try CoordinatorAddress(endpoint, protection: protection)
+        }
+    }
+
+    private static func list(_ text: String) -> [String] {
+        text.split(separator: ",", omittingEmptySubsequences: false).map { $0.trimmingCharacters(in: .whitespaces) }
     }
 
     /// `others` is the flag that says whom to trust.

@@ -1,0 +1,115 @@
+import Dispatch
+import Synchronization
+
+/// The experts that one coordinator has given this worker, by epoch, and the thread that brings them into memory. Shared
+/// by the session, which is told what to own, and the thread that computes.
+final class ExpertShare: Sendable {
+    /// How far this worker is from serving what it was last given.
+    enum Progress {
+        case loading
+        case loaded(epoch: UInt64)
+        case failed(String)
+    }
+
+    private struct State {
+        /// Ascending epochs. One is dropped when the coordinator has gone on to a later one.
+        var accepted: [(epoch: UInt64, experts: ExpertSet)] = []
+        var loadedEpoch: UInt64 = 0
+        var isConnected = false
+        var failure: String?
+    }
+
+    private let state = Mutex(State())
+    let supply: ExpertSupply
+    private let memory: WorkerMemory
+    private let coordinator: Int
+    /// Wakes the session.
+    private let news: Wakeup
+    private let stopping = StopFlag()
+    private let loader = Mutex<BackgroundThread?>(nil)
+    /// Wakes the loader, which has loaded.
+    private let epochChange = DispatchSemaphore(value: 0)
+
+    init(_ supply: ExpertSupply, memory: WorkerMemory, coordinator: Int, news: Wakeup) {
+        self.supply = supply
+        self.memory = memory
+        self.coordinator = coordinator
+        self.news = news
+    }
+
+    var progress: Progress {
+        state.withLock {
+            if let failure = $0.failure { return .failed(failure) }
+            return $0.isConnected && $0.loadedEpoch > 0 && $0.loadedEpoch == $0.accepted.last?.epoch
+                ? .loaded(epoch: $0.loadedEpoch) : .loading
+        }
+    }
+
+    /// Requests can come.
+    func connected() { state.withLock { $0.isConnected = true } }
+
+    /// The worker cannot serve this coordinator.
+    func fail(_ reason: String) {
+        state.withLock { $0.failure = reason }
+        news.signal()
+    }
+
+    /// Accepts requests of this epoch too, and begins to load its experts.
+    /// - Returns: false when there is no room for them beside other coordinators'.
+    func assign(_ epoch: UInt64, _ experts: ExpertSet) -> Bool {
+        let before = state.withLock { $0.accepted }
+        guard epoch > before.last?.epoch ?? 0 else { return true }
+        guard memory.take(experts, keeping: before.map(\.experts), of: supply.stock, by: coordinator) else {
+            return false
+        }
+        let isServing = state.withLock {
+            $0.accepted.append((epoch, experts))
+            // A coordinator that plans again and again keeps the placement in force, which is the oldest.
+            if $0.accepted.count > 64 { $0.accepted.remove(at: 1) }
+            return $0.loadedEpoch > 0
+        }
+        epochChange.signal()
+        loader.withLock { loader in
+            // The one before notices that its epoch is not the newest any more.
+            loader?.join()
+            loader = BackgroundThread("cluster-loader", yields: isServing) { [self] in load(epoch, experts) }
+        }
+        return true
+    }
+
+    private func load(_ epoch: UInt64, _ experts: ExpertSet) {
+        do { try supply.load(experts) { isNewest(epoch) } } catch { return fail("\(error)") }
+        state.withLock { if $0.accepted.last?.epoch == epoch { $0.loadedEpoch = epoch } }
+        news.signal()
+        // What only earlier epochs need stays until they are over.
+        while isNewest(epoch) {
+            if state.withLock({ $0.accepted.first?.epoch == epoch }) {
+                return memory.release(allBut: experts, by: coordinator)
+            }
+            epochChange.wait()
+        }
+    }
+
+    /// The experts of an epoch that this worker was given; earlier ones are forgotten. Nil for any other epoch.
+    func experts(of epoch: UInt64) -> ExpertSet? {
+        state.withLock {
+            guard let index = $0.accepted.firstIndex(where: { $0.epoch == epoch }) else { return nil }
+            if index > 0 {
+                $0.accepted.removeFirst(index)
+                epochChange.signal()
+            }
+            return $0.accepted[0].experts
+        }
+    }
+
+    /// Ends the load in progress.
+    func stop() {
+        stopping.set()
+        epochChange.signal()
+        loader.withLock { $0 }?.join()
+    }
+
+    private func isNewest(_ epoch: UInt64) -> Bool {
+        !stopping.isSet && state.withLock { $0.accepted.last?.epoch == epoch }
+    }
+}
