@@ -21,7 +21,7 @@ import Transformer
         let keys = try TestKeys()
         let protection = withKeys ? try keys.worker().protection : .thisMachineOnly
         let shape = ModelShape(layers: 24, experts: 32, hiddenSize: 2880, intermediateSize: 2880)
-        let model = ModelIdentity(shape: shape, digest: [], bytesPerExpert: 1)
+        let model = ModelIdentity(shape: shape, digest: [1], bytesPerExpert: 1)
         let coordinator = try Coordinator(
             model: model, precision: precision, bind: Endpoint("tcp://127.0.0.1:0"),
             protection: withKeys ? keys.coordinator : .thisMachineOnly, localExperts: nil, timing: ClusterTiming(),

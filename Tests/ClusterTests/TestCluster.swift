@@ -85,15 +85,24 @@ final class RunningWorker: Sendable {
     let worker: Worker
     private let result = Mutex<Result<Void, any Error>?>(nil)
 
-    init(
+    convenience init(
         join: Endpoint, protection: Protection<WorkerKeys> = .thisMachineOnly,
         model: ModelIdentity = FakeModel.identity, log: Log, memory: Int? = nil,
         before: @escaping @Sendable () throws -> Void = {}
     ) throws {
+        try self.init(
+            joining: [CoordinatorAddress(join, protection: protection)], model: model, log: log, memory: memory
+        ) { FakeExperts($0, shape: model.shape, before: before) }
+    }
+
+    init(
+        joining coordinators: [CoordinatorAddress], model: ModelIdentity = FakeModel.identity, log: Log = .silent,
+        memory: Int? = nil,
+        makeExperts: @escaping @Sendable (Precision) throws -> any ExpertExecutor = { FakeExperts($0) }
+    ) throws {
         worker = try Worker(
-            model: model, coordinators: [CoordinatorAddress(join, protection: protection)], threads: 1, memory: memory,
-            name: "test", log: log,
-            makeExperts: { FakeExperts($0, shape: model.shape, before: before) })
+            model: model, coordinators: coordinators, threads: 1, memory: memory, name: "test", log: log,
+            makeExperts: makeExperts)
         let thread = Thread { [self] in
             let result = Result { try worker.run() }
             self.result.withLock { $0 = result }

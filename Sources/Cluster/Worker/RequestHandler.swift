@@ -76,9 +76,16 @@ final class RequestHandler {
     private func sendOutgoing(_ request: ExpertRequest) throws {
         let header = DataMessage.response(
             epoch: request.epoch, sequence: request.sequence, assignments: request.assignments)
-        // An answer that cannot be sent is computed elsewhere.
-        guard try header.withEncoded({ try client.socket.send($0, more: true) }) == .sent else { return }
+        guard try header.withEncoded(begin) else { return }
         _ = try client.socket.send(outgoing, more: false)
+    }
+
+    /// Sends the first frame of an answer; false when it cannot be sent, and is computed elsewhere.
+    private func begin(_ header: UnsafeRawBufferPointer) throws -> Bool {
+        if try client.socket.send(header, more: true) == .sent { return true }
+        // The socket notices that there is room again only when it looks.
+        client.socket.refresh()
+        return try client.socket.send(header, more: true) == .sent
     }
 
     private func receiveRequest() throws -> (ExpertRequest, ExpertSet) {

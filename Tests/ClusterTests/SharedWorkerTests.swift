@@ -1,0 +1,326 @@
+import Checkpoints
+import Cluster
+import Foundation
+import Synchronization
+import TestSupport
+import Testing
+import Transformer
+
+/// Several coordinators over the same workers.
+@Suite(.serialized) struct SharedWorkerTests {
+    private func address(_ cluster: TestCluster) -> CoordinatorAddress {
+        CoordinatorAddress(cluster.coordinator.endpoint)
+    }
+
+    /// Batches of one cluster, one after another on a thread of their own; all must have the right bytes.
+    private final class Load: Sendable {
+        private let result = Mutex<Result<Void, any Error>?>(nil)
+
+        init(_ cluster: TestCluster, seeds: Range<UInt64>, rows: Int = 5) {
+            nonisolated(unsafe) let cluster = cluster  // which the caller leaves alone meanwhile
+            Thread { [self] in
+                let result = Result {
+                    for seed in seeds {
+                        let outputs = try cluster.compute(seed: seed, rows: rows)
+                        #expect(try outputs == cluster.expected(seed: seed, rows: rows))
+                    }
+                }
+                self.result.withLock { $0 = result }
+            }.start()
+        }
+
+        func end() async throws {
+            try await eventually("all is computed") { result.withLock { $0 != nil } }
+            try result.withLock { try $0?.get() }
+        }
+    }
+
+    private func load(_ cluster: TestCluster, seeds: Range<UInt64>) async throws {
+        try await Load(cluster, seeds: seeds).end()
+    }
+
+    @Test("each has the bytes that it would have alone, while all compute", arguments: Precision.allCases)
+    func sameBytes(precision: Precision) async throws {
+        let clusters = try (0..<3).map { _ in try TestCluster(precision, localExperts: false) }
+        let workers = try (0..<2).map { _ in try RunningWorker(joining: clusters.map(address)) }
+        defer { for worker in workers { worker.stop() } }
+        for cluster in clusters { try await cluster.ready(workers: 2) }
+        let first = Load(clusters[0], seeds: 0..<150, rows: 1)
+        let second = Load(clusters[1], seeds: 0..<150, rows: 2)
+        let third = Load(clusters[2], seeds: 0..<40, rows: 33)
+        for load in [first, second, third] { try await load.end() }
+        for cluster in clusters {
+            #expect(cluster.coordinator.status.workers.allSatisfy { $0.failures == 0 && $0.batches > 0 })
+            #expect(cluster.coordinator.status.dropped == [:])
+        }
+    }
+
+    /// Counts batches, and holds the first one back until it is let go.
+    private final class HeldExperts: ExpertExecutor, @unchecked Sendable {
+        let batches = Mutex<[(layer: Int, assignments: Int)]>([])
+        let isHolding = Mutex(true)
+        let gate = DispatchSemaphore(value: 0)
+        private let experts = FakeExperts(.int8)
+
+        func beginStep() {}
+        func finish() {}
+        func start(_ batch: ExpertBatch) throws {
+            batches.withLock { $0.append((batch.layer, batch.assignments.count)) }
+            if isHolding.withLock({ $0 }) { gate.wait() }
+            try experts.start(batch)
+        }
+    }
+
+    @Test("requests of one layer that wait together are one batch; each answer has its own bytes")
+    func joint() async throws {
+        let clusters = try (0..<4).map { _ in try TestCluster(.int8, localExperts: false) }
+        let experts = HeldExperts()
+        let worker = try RunningWorker(joining: clusters.map(address)) { _ in experts }
+        defer { worker.stop() }
+        for cluster in clusters { try await cluster.ready(workers: 1) }
+        // One is held; meanwhile two ask for its layer, and one asks for many more rows of it.
+        let first = Load(clusters[0], seeds: 0..<1, rows: 1)
+        try await eventually("the first is being computed") { experts.batches.withLock { $0.count == 1 } }
+        let second = Load(clusters[1], seeds: 1..<2, rows: 1)
+        let third = Load(clusters[2], seeds: 2..<3, rows: 4)
+        let large = Load(clusters[3], seeds: 3..<4, rows: 200)
+        // Their requests are on their way over loopback.
+        try await Task.sleep(for: .milliseconds(300))
+        experts.isHolding.withLock { $0 = false }
+        experts.gate.signal()
+        for load in [first, second, third, large] { try await load.end() }
+        let batches = experts.batches.withLock { $0 }
+        #expect(batches[1].layer == 0 && batches[1].assignments == 15, "the two together: \(batches)")
+        #expect(batches[2].layer == 0 && batches[2].assignments == 600, "few rows do not wait for many")
+    }
+
+    @Test("a coordinator that floods, stalls or goes away costs the other nothing but the time of its batches")
+    func disturbance() async throws {
+        let cluster = try TestCluster(.exact, localExperts: false)
+        let raw = try HandDrivenCoordinator()
+        let log = LogRecorder()
+        let worker = try RunningWorker(joining: [address(cluster), CoordinatorAddress(raw.endpoint)], log: log.log)
+        defer { worker.stop() }
+        let (id, _) = try raw.takeIn()
+        try raw.assign(0..<8, to: id)
+        try await cluster.ready(workers: 1)
+
+        // Requests that are right, and such that are not, as fast as they go; not one answer is read.
+        let isFlooding = Mutex(true)
+        let flooded = DispatchSemaphore(value: 0)
+        Thread {
+            var random = SeededGenerator(seed: 1)
+            while isFlooding.withLock({ $0 }) {
+                var frames = raw.request(rows: 4)
+                if Bool.random(using: &random) {
+                    frames[0] = frames[0].mutated(with: [WireTests.endlessNumber], using: &random)
+                }
+                raw.trySending(frames, to: id)
+            }
+            flooded.signal()
+        }.start()
+        try await load(cluster, seeds: 0..<100)
+        // It has been silent, and is given up, while it still floods the data port.
+        try await eventually("the worker has given it up") { log.contains("it was silent") }
+        try await load(cluster, seeds: 100..<200)
+        isFlooding.withLock { $0 = false }
+        try await eventually("the flood is over") { flooded.wait(timeout: .now()) == .success }
+        let status = cluster.coordinator.status
+        #expect(status.workers.allSatisfy { $0.failures == 0 } && status.dropped == [:])
+        #expect(try raw.takeIn().join.name == "test", "it joins again by itself")
+        try await load(cluster, seeds: 200..<210)
+    }
+
+    @Test("a coordinator of another model refuses the worker; the others have it still")
+    func refused() async throws {
+        let cluster = try TestCluster(.int8, localExperts: false)
+        let other = ModelIdentity(shape: FakeModel.shape, digest: [9, 9], bytesPerExpert: 1000)
+        let stranger = try Coordinator(
+            model: other, precision: .int8, bind: Endpoint("tcp://127.0.0.1:0"), localExperts: nil,
+            timing: TestCluster.timing, log: .silent)
+        defer { stranger.shutdown() }
+        let log = LogRecorder()
+        let worker = try RunningWorker(
+            joining: [CoordinatorAddress(stranger.endpoint), address(cluster)], log: log.log)
+        defer { worker.stop() }
+        try await cluster.ready(workers: 1)
+        try await eventually("it is refused") { log.contains("has 0909") }
+        try await load(cluster, seeds: 0..<10)
+        #expect(!worker.hasEnded)
+    }
+
+    @Test("each coordinator is known by its own key")
+    func keys() async throws {
+        let keys = try (0..<2).map { _ in try TestKeys() }
+        let pair = try KeyPair.generate()
+        for keys in keys { try keys.authorize(pair) }
+        let clusters = try keys.map { try TestCluster(.int8, localExperts: false, protection: $0.coordinator) }
+        func worker(_ order: [Int], _ log: Log = .silent) throws -> RunningWorker {
+            try RunningWorker(
+                joining: zip(clusters, order).map {
+                    CoordinatorAddress($0.coordinator.endpoint, protection: keys[$1].protection(pair))
+                }, log: log)
+        }
+        let right = try worker([0, 1])
+        for cluster in clusters { try await cluster.ready(workers: 1) }
+        for cluster in clusters { try await load(cluster, seeds: 0..<5) }
+        right.stop()
+        try await eventually("it has gone") { right.hasEnded }
+        let log = LogRecorder()
+        let wrong = try worker([0, 0], log.log)
+        defer { wrong.stop() }
+        try await clusters[0].ready(workers: 1)
+        try await eventually("it cannot join the other") { log.contains("cannot join") }
+        #expect(clusters[1].coordinator.status.workers.isEmpty)
+    }
+
+    @Test("coordinators that want the same experts are told of all the memory")
+    func agreement() async throws {
+        let clusters = try (0..<2).map { _ in try TestCluster(.int8) }
+        let memory = 12 * FakeModel.identity.bytesPerExpert
+        let worker = try RunningWorker(joining: clusters.map(address), memory: memory)
+        defer { worker.stop() }
+        for cluster in clusters {
+            try await cluster.ready(workers: 1)
+            #expect(cluster.coordinator.status.workers.first?.experts == 12)
+            try await load(cluster, seeds: 0..<5)
+        }
+    }
+
+    @Test("coordinators that want too much together are each joined anew, and told of a part")
+    func division() throws {
+        let raw = [try HandDrivenCoordinator(), try HandDrivenCoordinator()]
+        let memory = 10 * FakeModel.identity.bytesPerExpert
+        let worker = try RunningWorker(joining: raw.map { CoordinatorAddress($0.endpoint) }, memory: memory)
+        defer { worker.stop() }
+        var (first, join) = try raw[0].takeIn()
+        #expect(join.memoryBudget == UInt64(memory))
+        try raw[0].assign(0..<8, to: first)
+        #expect(try raw[0].nextWord() == .ready(epoch: 1))
+        var second: [UInt8]
+        (second, join) = try raw[1].takeIn()
+        #expect(join.memoryBudget == UInt64(memory))
+        try raw[1].assign(0..<8, layer: 1, to: second)
+        for coordinator in raw {
+            guard case .leave(let reason) = try coordinator.nextWord() else { throw TimeoutError() }
+            #expect(reason.contains("share this worker's memory"))
+        }
+        try raw[1].send(.leave(reason: "released"), to: second)
+        try raw[0].send(.leave(reason: "released"), to: first)
+        (first, join) = try raw[0].takeIn()
+        #expect(join.memoryBudget == UInt64(memory / 2))
+        (second, join) = try raw[1].takeIn()
+        #expect(join.memoryBudget == UInt64(memory / 2))
+        try raw[0].assign(0..<5, to: first)
+        try raw[1].assign(0..<5, layer: 1, to: second)
+        for coordinator in raw { #expect(try coordinator.nextWord() == .ready(epoch: 1)) }
+    }
+
+    @Test("of two coordinators' experts each comes over the network once, and both have their bytes", arguments: 0..<4)
+    func weights(round: Int) async throws {
+        let checkpoint = try Checkpoint(directory: try #require(Fixtures.models.first))
+        let coordinators = try (0..<2).map { _ in
+            try Coordinator(
+                checkpoint: checkpoint, precision: .int8, bind: "tcp://127.0.0.1:0", localExperts: nil, log: .silent)
+        }
+        let worker = try Worker(
+            coordinators: coordinators.map { CoordinatorAddress($0.endpoint) }, threads: 1, memory: .max, cache: nil,
+            log: .silent)
+        Thread { try? worker.run() }.start()
+        defer {
+            worker.stop()
+            for coordinator in coordinators { coordinator.shutdown() }
+        }
+        for coordinator in coordinators { try await withDeadline { try await coordinator.waitUntilReady(workers: 1) } }
+        let config = checkpoint.config
+        let shape = ModelShape(
+            layers: config.layerCount, experts: config.expertCount, hiddenSize: config.hiddenSize,
+            intermediateSize: config.intermediateSize)
+        let alone = try LocalExperts(checkpoint, precision: .int8, threads: 1)
+        for coordinator in coordinators {
+            try coordinator.executor.beginStep()
+            for layer in 0..<shape.layers {
+                let batch = TestBatch(.int8, shape: shape, layer: layer, seed: 7, rows: 3, topK: 2).sane()
+                #expect(try batch.run(coordinator.executor) == batch.run(alone))
+            }
+        }
+        let members = coordinators.flatMap(\.status.workers)
+        #expect(members.allSatisfy { $0.loadedBytes == $0.wantedBytes && $0.wantedBytes > 0 })
+        let received = members.reduce(0) { $0 + $1.weightsReceived }
+        #expect(Double(received) < Double(members[0].wantedBytes) * 1.1)
+    }
+}
+
+/// A coordinator whose every word is a test's.
+private final class HandDrivenCoordinator: Sendable {
+    let endpoint: Endpoint
+    private let control, data: RawSocket
+    private let dataEndpoint: Endpoint
+
+    init() throws {
+        let context = try ZMQContext()
+        control = try RawSocket(.router, in: context)
+        data = try RawSocket(.router, in: context)
+        for socket in [control, data] { try socket.socket.bind(Endpoint("tcp://127.0.0.1:0")) }
+        endpoint = try control.socket.boundEndpoint()
+        dataEndpoint = try data.socket.boundEndpoint()
+    }
+
+    func send(_ message: ControlMessage, to id: [UInt8]) throws { try control.send([id, message.encoded()]) }
+
+    private func receive() throws -> (id: [UInt8], message: ControlMessage) {
+        guard let frames = try control.receive() else { throw TimeoutError() }
+        let message = try frames[1].withUnsafeBytes {
+            try ControlMessage.decode($0, shape: FakeModel.shape, arena: WireArena(capacity: 65_536))
+        }
+        // Lest it be taken for dead.
+        for frame in [frames[0], ControlMessage.heartbeat.encoded()] {
+            _ = frame.withUnsafeBytes { try? control.socket.send($0, more: frame == frames[0]) }
+        }
+        return (frames[0], message)
+    }
+
+    /// The next worker that joins.
+    func takeIn() throws -> (id: [UInt8], join: JoinRequest) {
+        while true {
+            let (id, message) = try receive()
+            if case .join(let join) = message { return (id, join) }
+        }
+    }
+
+    /// The next message that is more than a sign of life.
+    func nextWord() throws -> ControlMessage {
+        while true {
+            let (_, message) = try receive()
+            if message != .heartbeat { return message }
+        }
+    }
+
+    func assign(_ experts: Range<Int>, layer: Int = 0, to id: [UInt8]) throws {
+        var set = ExpertSet(shape: FakeModel.shape)
+        for expert in experts { set.insert(layer: layer, expert: expert) }
+        try send(
+            .assign(
+                Assignment(
+                    epoch: 1, precision: .exact, experts: set, dataEndpoint: dataEndpoint.description,
+                    heartbeatInterval: .milliseconds(200))), to: id)
+    }
+
+    /// The frames of a request for the first expert.
+    func request(rows: Int) -> [[UInt8]] {
+        let format = ExpertRowFormat(precision: .exact, hiddenSize: FakeModel.shape.hiddenSize)
+        let header = ExpertRequest(
+            epoch: 1, sequence: 1, layer: 0, rows: rows, assignments: rows, precision: .exact)
+        let pairs = (0..<rows).flatMap { row in withUnsafeBytes(of: (Int32(row).littleEndian, Int32(0)), Array.init) }
+        return [DataMessage.request(header).bytes, pairs, [UInt8](repeating: 1, count: rows * format.valueBytes), []]
+    }
+
+    /// Sends over the data port, unless there is no room.
+    func trySending(_ frames: [[UInt8]], to id: [UInt8]) {
+        let all = [id] + frames
+        for (index, frame) in all.enumerated() {
+            let result = frame.withUnsafeBytes { try? data.socket.send($0, more: index + 1 < all.count) }
+            guard result == .sent else { return }
+        }
+    }
+}
