@@ -177,6 +177,39 @@ def running(*processes):
             process.stop()
 
 
+# Long enough that something can happen in the middle of it.
+REQUEST = {"prompt": [5, 6, 7, 8], "max_tokens": 200, "seed": 11, "logprobs": 1}
+
+
+def complete(server, **changes):
+    """The choices of a completion."""
+    status, answer = server.post("/v1/completions", {**REQUEST, **changes})
+    assert status == 200, answer
+    return answer["choices"]
+
+
+@contextlib.contextmanager
+def load(server, expected, **changes):
+    """Requests, one after another on two connections, as long as the block runs; all must give what is expected."""
+    answers = []
+    ending = threading.Event()
+
+    def client():
+        while not ending.is_set():
+            answers.append(complete(server, **changes))
+
+    threads = [threading.Thread(target=client) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield answers
+    finally:
+        ending.set()
+        for thread in threads:
+            thread.join(60)
+    assert len(answers) > 2 and all(answer == expected for answer in answers)
+
+
 @contextlib.contextmanager
 def cluster(model, workers=0, *arguments, environment=None):
     """A coordinator and that many ready workers."""

@@ -6,47 +6,15 @@ import os
 import shutil
 import signal
 import socket
-import threading
 import time
 
 import pytest
-from processes import Server, ShoalProcess, cluster, processes, running, shoal
-
-REQUEST = {"prompt": [5, 6, 7, 8], "max_tokens": 200, "seed": 11, "logprobs": 1}
-
-
-def complete(server):
-    status, answer = server.post("/v1/completions", REQUEST)
-    assert status == 200, answer
-    return answer["choices"]
-
+from processes import REQUEST, Server, ShoalProcess, cluster, complete, load, processes, running, shoal
 
 @pytest.fixture(scope="module")
 def expected(model):
     with cluster(model) as server:
         return complete(server)
-
-
-@contextlib.contextmanager
-def load(server, expected):
-    """Requests, one after another on two connections, as long as the block runs; all must give what is expected."""
-    answers = []
-    ending = threading.Event()
-
-    def client():
-        while not ending.is_set():
-            answers.append(complete(server))
-
-    threads = [threading.Thread(target=client) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield answers
-    finally:
-        ending.set()
-        for thread in threads:
-            thread.join(60)
-    assert len(answers) > 2 and all(answer == expected for answer in answers)
 
 
 def worker(server, model, *arguments):

@@ -8,18 +8,13 @@ import resource
 import shutil
 import signal
 import subprocess
-import threading
 
+import processes
 import pytest
 from processes import SHOAL, Server, ShoalProcess, running, shoal
 
-REQUEST = {"prompt": [5, 6, 7, 8], "max_tokens": 60, "seed": 11, "logprobs": 1}
-
-
 def complete(server):
-    status, answer = server.post("/v1/completions", REQUEST)
-    assert status == 200, answer
-    return answer["choices"]
+    return processes.complete(server, max_tokens=60)
 
 
 @pytest.fixture(scope="module")
@@ -157,26 +152,12 @@ def test_clients_see_nothing_of_a_transfer(large, tmp_path):
     server = Server(large)
     with running(server):
         expected = complete(server)
-        answers, ending = [], threading.Event()
-
-        def client():
-            while not ending.is_set():
-                answers.append(complete(server))
-
-        clients = [threading.Thread(target=client) for _ in range(2)]
-        for thread in clients:
-            thread.start()
-        try:
-            with running(worker(server, "--memory", "200M"), worker(server, "--memory", "100M")):
-                server.wait_until_ready(2, seconds=120)
-                count = len(answers)
-                while len(answers) < count + 4:
-                    server.get("/health")
-        finally:
-            ending.set()
-            for thread in clients:
-                thread.join(60)
-        assert all(answer == expected for answer in answers)
+        with processes.load(server, expected, max_tokens=60) as answers, contextlib.ExitStack() as stack:
+            stack.enter_context(running(worker(server, "--memory", "200M"), worker(server, "--memory", "100M")))
+            server.wait_until_ready(2, seconds=120)
+            count = len(answers)
+            while len(answers) < count + 4:
+                server.get("/health")
         assert all(w["failures"] == 0 for w in server.get("/cluster")[1]["workers"])
 
 
