@@ -27,7 +27,11 @@ final class Joiner: Sendable {
                 try wait(.milliseconds(100))
                 continue
             }
-            let outcome = try WorkerSession(self, complaints, memory: memory).run()
+            let outcome: WorkerSession.Outcome
+            do { outcome = try WorkerSession(self, complaints, memory: memory).run() } catch {
+                // Whatever a coordinator has brought about, others have nothing to do with it.
+                outcome = .refused(ClusterError("\(error)"))
+            }
             worker.memory.leave(index)
             switch outcome {
             case .stopped: return
