@@ -45,6 +45,16 @@ public struct EngineMetrics: Sendable, Equatable {
     /// Sequences of a step.
     public internal(set) var stepSequences = Histogram.powersOfTwo()
 
+    /// Seconds that steps spent in each of their parts.
+    public internal(set) var stepTime: [StepPart: Double] = [:]
+
+    /// What a step does: the layers, the output head for the rows whose logits are wanted, and drawing tokens from these.
+    public enum StepPart: String, Sendable, CaseIterable {
+        case layers
+        case outputHead = "output_head"
+        case sampling
+    }
+
     /// How a request ended.
     public enum Outcome: String, Sendable, CaseIterable { case stop, length, cancelled, failed }
 

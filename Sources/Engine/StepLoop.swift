@@ -93,9 +93,12 @@ final class StepLoop {
         var parts = step.work.compactMap { work in sequences[work.id].map { part($0, work) } }
         guard !parts.isEmpty else { return }
         do {
-            try transformer.forward(parts.map(\.segment), experts: experts) { read($0, &parts) }
+            let start = ContinuousClock.now
+            let sampling = try transformer.forward(parts.map(\.segment), experts: experts) { logits in
+                ContinuousClock().measure { read(logits, &parts) }
+            }
             scheduler.complete(step)
-            count(parts)
+            count(parts, duration: start.duration(to: .now), sampling: sampling)
             publish()
             for part in parts {
                 part.sequence.stalledSince = nil
@@ -178,8 +181,12 @@ final class StepLoop {
         sequence.finish(result)
     }
 
-    private func count(_ parts: [Part]) {
+    private func count(_ parts: [Part], duration: Duration, sampling: Duration) {
         metrics.steps += 1
+        let outputHead = transformer.outputHeadTime
+        for (part, time) in [(.layers, duration - sampling - outputHead), (.outputHead, outputHead), (.sampling, sampling)]
+            as [(EngineMetrics.StepPart, Duration)]
+        { metrics.stepTime[part, default: 0] += time / .seconds(1) }
         metrics.stepSequences.record(Double(parts.count))
         let tokens = parts.reduce(0) { $0 + $1.segment.tokens.count }
         metrics.stepTokens.record(Double(tokens))

@@ -35,7 +35,7 @@ extension Transformer {
         }
         for batch in microBatches { try collect(batch, experts) }
         if let plan { overlap.record(plan, duration: start.duration(to: .now)) }
-        selectLogits(segments)
+        outputHeadTime = ContinuousClock().measure { selectLogits(segments) }
         return try body(
             UnsafeMutableBufferPointer(start: logits.base, count: selected.rows * config.vocabularySize))
     }

@@ -46,6 +46,8 @@ public final class Transformer {
     let selected: Activations
     /// [selected][vocabulary]
     let logits = Scratch<Float>()
+    /// Of the last forward pass, how long the final norm and the output head took.
+    public internal(set) var outputHeadTime = Duration.zero
 
     /// Prepares the weights: in int8 precision, attention and output head are quantised, unless `denseWeights` keeps
     /// them. `threads` counts the caller's own; `progress` is told fractions from 0 to 1.

@@ -1,7 +1,6 @@
 """Bursts of decoding and prefill in turn, of servers side by side. Called by cluster/bench/pairs."""
 
 import contextlib
-import http.client
 import json
 import os
 import pathlib
@@ -10,10 +9,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 from processes import SHOAL, Server, ShoalProcess, running  # noqa: E402
+from stream import stream  # noqa: E402
 
 ROUNDS = int(os.environ.get("ROUNDS", "12"))
 DEPTHS = [int(depth) for depth in os.environ.get("DEPTHS", "0 2048 16384").split()]
@@ -45,24 +44,6 @@ def cluster(keys):
 
         server.wait_until(holds_all, seconds=600, what="every worker to hold every expert")
         yield server
-
-
-def stream(server, prompt, tokens):
-    """The times of the request and of each token."""
-    # Letters alone: text that is held back until a character is whole would hide when its tokens came.
-    letters = {str(token): 100 for token in range(64, 90)}
-    body = {"prompt": prompt, "max_tokens": tokens, "ignore_eos": True, "stream": True, "seed": 1, "logit_bias": letters}
-    connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=1800)
-    times = [time.perf_counter()]
-    connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
-    answer = connection.getresponse()
-    assert answer.status == 200, answer.read()
-    for line in answer:
-        if line.startswith(b"data: {") and json.loads(line[6:])["choices"][0]["text"]:
-            times.append(time.perf_counter())
-    connection.close()
-    assert len(times) == tokens + 1, f"{len(times) - 1} of {tokens} tokens came"
-    return times
 
 
 class Case:

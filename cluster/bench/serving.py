@@ -29,6 +29,7 @@ class Shape:
         hidden, inner = config["hidden_size"], config["intermediate_size"]
         queries = config["num_attention_heads"] * config["head_dim"]
         keys = config["num_key_value_heads"] * config["head_dim"]
+        self.vocabulary = config["vocab_size"]
         self.layers = config["num_hidden_layers"]
         self.experts = config["num_local_experts"]
         self.chosen = config.get("num_experts_per_tok") or config["experts_per_token"]
@@ -37,7 +38,7 @@ class Shape:
         self.multiply_adds = self.layers * (self.chosen * expert + attention)
         self.expert = expert * (self.MXFP4 if config.get("quantization_config") else self.BF16)
         self.attention = self.layers * attention * self.INT8
-        self.head = config["vocab_size"] * hidden * self.INT8
+        self.head = self.vocabulary * hidden * self.INT8
 
     def step_bytes(self, batch):
         """Expected, if each token chose its experts at random."""
