@@ -184,9 +184,10 @@ final class StepLoop {
     private func count(_ parts: [Part], duration: Duration, sampling: Duration) {
         metrics.steps += 1
         let outputHead = transformer.outputHeadTime
-        for (part, time) in [(.layers, duration - sampling - outputHead), (.outputHead, outputHead), (.sampling, sampling)]
-            as [(EngineMetrics.StepPart, Duration)]
-        { metrics.stepTime[part, default: 0] += time / .seconds(1) }
+        let times: [EngineMetrics.StepPart: Duration] = [
+            .layers: duration - sampling - outputHead, .outputHead: outputHead, .sampling: sampling,
+        ]
+        for (part, time) in times { metrics.stepTime[part, default: 0] += time / .seconds(1) }
         metrics.stepSequences.record(Double(parts.count))
         let tokens = parts.reduce(0) { $0 + $1.segment.tokens.count }
         metrics.stepTokens.record(Double(tokens))
