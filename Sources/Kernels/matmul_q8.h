@@ -10,7 +10,7 @@
 #ifndef SHOAL_MATMUL_Q8_H
 #define SHOAL_MATMUL_Q8_H
 
-#include "mxfp4_few.h"
+#include "q8_fill.h"
 
 /// Where the results of one or two tiles go.
 typedef struct {
@@ -164,8 +164,12 @@ INLINE void matmul_q8(
     product_kind kind, const void *w, const uint16_t *bias, size_t w_rows, size_t row_blocks, const activation_rows *x,
     size_t row_begin, size_t row_end, float *y, size_t y_stride) {
     q8_slice slice;
-    for (size_t t = 0; t < x->rows; t += slice.tokens) {
-        slice.tokens = smaller(SLICE_TOKENS, x->rows - t);
+    // As many tokens as leave room for all columns, unless those are few; and as many in each slice.
+    size_t whole = SLICE_BLOCKS / row_blocks;
+    size_t most = whole < SLICE_TOKENS / 3 ? SLICE_TOKENS : smaller(SLICE_TOKENS, whole);
+    size_t slices = (x->rows + most - 1) / most;
+    for (size_t s = 0, t = 0; s < slices; s++, t += slice.tokens) {
+        slice.tokens = x->rows * (s + 1) / slices - t;
         slice.tiles = tiles_at_once(kind, slice.tokens);
         slice.groups = (slice.tokens - 1) / TOKENS_AT_ONCE(kind, slice.tiles) + 1;
         for (size_t b = 0; b < row_blocks; b += slice.blocks) {

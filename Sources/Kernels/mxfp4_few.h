@@ -11,6 +11,10 @@
 #include "mxfp4_scales.h"
 #include "q8_slice.h"
 
+INLINE int32_t sum_of(i8x32 v) {
+    return __builtin_reduce_add(__builtin_convertvector(v, i16x32));
+}
+
 #define QUAD 4                                      // blocks in 64 bytes
 #define FEW_COLUMNS (SCALES_AT_ONCE * SHOAL_BLOCK)  // the least that a row must have
 #define FEW_QUADS 192                               // (token, quad) pairs in a slice

@@ -5,7 +5,7 @@
 #include "vectors.h"
 
 #define SLICE_TOKENS 96   // tokens that share one decoding of the weights
-#define SLICE_BLOCKS 8640  // (token, block) pairs in a slice
+#define SLICE_BLOCKS 8640  // (token, block) pairs in a slice; a multiple of 16
 #define GROUP_BLOCKS 16   // at most so many blocks of a tile are decoded into the first-level cache at once
 
 /// What is multiplied: the weights, and the bits of the activations.
@@ -57,38 +57,10 @@ typedef uint8_t u8x64 __attribute__((ext_vector_type(64)));
 typedef int8_t i8x64 __attribute__((ext_vector_type(64)));
 typedef int8_t i8x32 __attribute__((ext_vector_type(32)));
 
-INLINE int32_t sum_of(i8x32 v) {
-    return __builtin_reduce_add(__builtin_convertvector(v, i16x32));
-}
-
 INLINE i8x32 even_then_odd(i8x32 v) {
     return SHUFFLE(
         v, v, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25,
         27, 29, 31);
-}
-
-/// Takes blocks [block, block + slice->blocks) of tokens [token, token + slice->tokens). For MXFP4 the even columns of
-/// a block come first and then the odd ones, because decoding yields the weights in that order.
-INLINE void q8_slice_fill(
-    q8_slice *slice, product_kind kind, int32_t weight_offset, const activation_rows *x, size_t token, size_t block) {
-    size_t to = 0;
-    for (size_t group = 0; group < slice->groups; group++)
-        for (size_t b = 0; b < slice->blocks; b++)
-            for (size_t t = group_begin(slice, group); t < group_begin(slice, group + 1); t++, to++) {
-                size_t from = (token + t) * x->blocks + block + b;
-                i8x32 v;
-                memcpy(&v, x->values + from * SHOAL_BLOCK, sizeof v);
-                if (kind == MXFP4_BY_8) v = even_then_odd(v);
-                memcpy(slice->values[to], &v, sizeof v);
-                int32_t sum = sum_of(v);
-                if (kind == Q8_BY_16) {
-                    memcpy(&v, x->low + from * SHOAL_BLOCK, sizeof v);
-                    memcpy(slice->low[to], &v, sizeof v);
-                    sum = sum * 255 + sum_of(v);
-                }
-                slice->offsets[to] = -weight_offset * sum;
-                slice->scales[to] = shoal_bf16(x->scales[from]);
-            }
 }
 
 #endif
