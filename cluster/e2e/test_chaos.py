@@ -6,24 +6,58 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
+import time
 
 import pytest
-from processes import ROOT, SHOAL
+from processes import ROOT, SHOAL, processes
 
 MINUTES = 3
 # A schedule that has each kind of fault early on, and a coordinator without experts of its own while all workers are gone.
 SEED = 2
 
 
+def environment(**variables):
+    return {**os.environ, "SHOAL": str(pathlib.Path(SHOAL)), **variables}
+
+
 @pytest.mark.timeout(MINUTES * 60 + 600)
 def test_chaos(tmp_path):
     report = tmp_path / "chaos.json"
     command = [ROOT / "cluster/chaos/run", "--minutes", MINUTES, "--seed", SEED, "--json", report]
-    chaos = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, env={**os.environ, "SHOAL": str(pathlib.Path(SHOAL))}
-    )
+    chaos = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=environment())
     print(chaos.stdout)
     assert chaos.returncode == 0, chaos.stdout + chaos.stderr
     found = json.loads(report.read_text())
     assert found["requests"]["answered"] > 100 and len(found["faults"]) >= 20
+
+
+@pytest.mark.parametrize("arguments", [[], ["--proxy"]], ids=["namespaces", "proxy"])
+def test_nothing_outlives_a_run_that_is_killed(tmp_path, arguments):
+    def left():
+        return processes(lambda command, _: str(tmp_path) in command)
+
+    def is_up():
+        return any("joined" in log.read_text() for log in tmp_path.glob("*/worker4.log"))
+
+    def wait_until(condition, what):
+        deadline = time.monotonic() + 120
+        while not condition():
+            assert time.monotonic() < deadline, what
+            time.sleep(0.05)
+
+    chaos = subprocess.Popen(
+        [ROOT / "cluster/chaos/run", *arguments, "--seed", str(SEED)], stdout=subprocess.DEVNULL,
+        env=environment(TMPDIR=str(tmp_path)),
+    )  # fmt: skip
+    try:
+        wait_until(is_up, "the last worker has not joined")
+    finally:
+        chaos.kill()
+        chaos.wait()
+    try:
+        wait_until(lambda: not left(), "some are left")
+    finally:
+        for process in left():
+            os.kill(process, signal.SIGKILL)

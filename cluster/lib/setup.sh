@@ -72,17 +72,20 @@ prepare_python() {
     .venv/bin/pip install --quiet --disable-pip-version-check -r cluster/e2e/requirements.txt
 }
 
+# A command that runs another, which ends with the script that started it, however that ends.
+ending_with_this="setpriv --pdeathsig KILL"
+
 # prepare_hosts DIR: what cluster/lib/network.py needs for hosts of their own namespaces. Afterwards `isolated` is a command
 # that runs another in a world of processes, networks and mounts that ends with it, and `cable` the program for its network,
-# built in DIR; both are empty where this machine does not permit it.
+# built in DIR; where this machine does not permit it there is no such world, and `cable` is empty. Either ends with the script.
 prepare_hosts() {
     cable=$1/cable
     clang -std=gnu17 -O2 -Wall -Wextra -o "$cable" cluster/lib/cable.c
     local mapped
     for mapped in "" --map-root-user; do
-        isolated="unshare $mapped --net --pid --mount --fork --kill-child --mount-proc"
+        isolated="$ending_with_this unshare $mapped --net --pid --mount --fork --kill-child --mount-proc"
         # shellcheck disable=SC2086
         [ "$($isolated "$cable" 0 2 </dev/null 2>/dev/null)" != ready ] || return 0
     done
-    isolated="" cable=""
+    isolated=$ending_with_this cable=""
 }
