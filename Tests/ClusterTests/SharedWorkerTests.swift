@@ -170,6 +170,23 @@ import Transformer
         #expect(!worker.hasEnded)
     }
 
+    @Test("a coordinator that cannot be dialled is nothing to the others; where there is no other, the worker ends")
+    func undialable() async throws {
+        let cluster = try TestCluster(.int8, localExperts: false)
+        // Longer than the name of a Unix socket can be.
+        let impossible = try CoordinatorAddress("ipc:///" + String(repeating: "x", count: 200))
+        let log = LogRecorder()
+        let worker = try RunningWorker(joining: [impossible, address(cluster)], log: log.log)
+        defer { worker.stop() }
+        try await cluster.ready(workers: 1)
+        try await eventually("it says so") { log.contains("this worker does not serve the coordinator endpoint=ipc") }
+        try await load(cluster, seeds: 0..<10)
+        #expect(!worker.hasEnded)
+        let other = try RunningWorker(joining: [impossible])
+        try await eventually("it has ended") { other.hasEnded }
+        #expect("\(try #require(other.failure))".contains("connecting to ipc"))
+    }
+
     @Test("each coordinator is known by its own key")
     func keys() async throws {
         let keys = try (0..<2).map { _ in try TestKeys() }
@@ -208,11 +225,13 @@ import Transformer
         }
     }
 
-    @Test("coordinators that want too much together are each joined anew, and told of a part")
-    func division() throws {
+    @Test("coordinators that want too much together are each joined anew, and told of a part", arguments: [0, 1])
+    func division(absent: Int) throws {
         let raw = [try HandDrivenCoordinator(), try HandDrivenCoordinator()]
-        let memory = 10 * FakeModel.identity.bytesPerExpert
-        let worker = try RunningWorker(joining: raw.map { CoordinatorAddress($0.endpoint) }, memory: memory)
+        let memory = 12 * FakeModel.identity.bytesPerExpert
+        let part = UInt64(memory / (2 + absent))
+        let nobody = try (0..<absent).map { _ in try CoordinatorAddress("tcp://127.0.0.1:1") }
+        let worker = try RunningWorker(joining: raw.map { CoordinatorAddress($0.endpoint) } + nobody, memory: memory)
         defer { worker.stop() }
         var (first, join) = try raw[0].takeIn()
         #expect(join.memoryBudget == UInt64(memory))
@@ -229,11 +248,11 @@ import Transformer
         try raw[1].send(.leave(reason: "released"), to: second)
         try raw[0].send(.leave(reason: "released"), to: first)
         (first, join) = try raw[0].takeIn()
-        #expect(join.memoryBudget == UInt64(memory / 2))
+        #expect(join.memoryBudget == part)
         (second, join) = try raw[1].takeIn()
-        #expect(join.memoryBudget == UInt64(memory / 2))
-        try raw[0].assign(0..<5, to: first)
-        try raw[1].assign(0..<5, layer: 1, to: second)
+        #expect(join.memoryBudget == part)
+        try raw[0].assign(0..<4, to: first)
+        try raw[1].assign(0..<4, layer: 1, to: second)
         for coordinator in raw { #expect(try coordinator.nextWord() == .ready(epoch: 1)) }
     }
 
@@ -269,79 +288,5 @@ import Transformer
         #expect(members.allSatisfy { $0.loadedBytes == $0.wantedBytes && $0.wantedBytes > 0 })
         let received = members.reduce(0) { $0 + $1.weightsReceived }
         #expect(Double(received) < Double(members[0].wantedBytes) * 1.1)
-    }
-}
-
-/// A coordinator whose every word is a test's.
-private final class HandDrivenCoordinator: Sendable {
-    let endpoint: Endpoint
-    private let control, data: RawSocket
-    private let dataEndpoint: Endpoint
-
-    init() throws {
-        let context = try ZMQContext()
-        control = try RawSocket(.router, in: context)
-        data = try RawSocket(.router, in: context)
-        for socket in [control, data] { try socket.socket.bind(Endpoint("tcp://127.0.0.1:0")) }
-        endpoint = try control.socket.boundEndpoint()
-        dataEndpoint = try data.socket.boundEndpoint()
-    }
-
-    func send(_ message: ControlMessage, to id: [UInt8]) throws { try control.send([id, message.encoded()]) }
-
-    private func receive() throws -> (id: [UInt8], message: ControlMessage) {
-        guard let frames = try control.receive() else { throw TimeoutError() }
-        let message = try frames[1].withUnsafeBytes {
-            try ControlMessage.decode($0, shape: FakeModel.shape, arena: WireArena(capacity: 65_536))
-        }
-        // Lest it be taken for dead.
-        for frame in [frames[0], ControlMessage.heartbeat.encoded()] {
-            _ = frame.withUnsafeBytes { try? control.socket.send($0, more: frame == frames[0]) }
-        }
-        return (frames[0], message)
-    }
-
-    /// The next worker that joins.
-    func takeIn() throws -> (id: [UInt8], join: JoinRequest) {
-        while true {
-            let (id, message) = try receive()
-            if case .join(let join) = message { return (id, join) }
-        }
-    }
-
-    /// The next message that is more than a sign of life.
-    func nextWord() throws -> ControlMessage {
-        while true {
-            let (_, message) = try receive()
-            if message != .heartbeat { return message }
-        }
-    }
-
-    func assign(_ experts: Range<Int>, layer: Int = 0, to id: [UInt8]) throws {
-        var set = ExpertSet(shape: FakeModel.shape)
-        for expert in experts { set.insert(layer: layer, expert: expert) }
-        try send(
-            .assign(
-                Assignment(
-                    epoch: 1, precision: .exact, experts: set, dataEndpoint: dataEndpoint.description,
-                    heartbeatInterval: .milliseconds(200))), to: id)
-    }
-
-    /// The frames of a request for the first expert.
-    func request(rows: Int) -> [[UInt8]] {
-        let format = ExpertRowFormat(precision: .exact, hiddenSize: FakeModel.shape.hiddenSize)
-        let header = ExpertRequest(
-            epoch: 1, sequence: 1, layer: 0, rows: rows, assignments: rows, precision: .exact)
-        let pairs = (0..<rows).flatMap { row in withUnsafeBytes(of: (Int32(row).littleEndian, Int32(0)), Array.init) }
-        return [DataMessage.request(header).bytes, pairs, [UInt8](repeating: 1, count: rows * format.valueBytes), []]
-    }
-
-    /// Sends over the data port, unless there is no room.
-    func trySending(_ frames: [[UInt8]], to id: [UInt8]) {
-        let all = [id] + frames
-        for (index, frame) in all.enumerated() {
-            let result = frame.withUnsafeBytes { try? data.socket.send($0, more: index + 1 < all.count) }
-            guard result == .sent else { return }
-        }
     }
 }

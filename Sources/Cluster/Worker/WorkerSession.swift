@@ -83,6 +83,8 @@ final class WorkerSession {
         if try !connecting.wait(milliseconds: 1000) { complaints.coordinatorIsAbsent() }
         while !connecting.isReady(0) {
             if worker.stopping.isSet { return .stopped }
+            // Others wait for this session to let go of what it was promised.
+            if worker.memory.hasTooMuch(joiner.index) { return .notAdmitted }
             while case .handshakeFailed(let failure)? = try monitor.next() {
                 complaints.report(failure)
                 // libzmq tries again by itself, except after these.
