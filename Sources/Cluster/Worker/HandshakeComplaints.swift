@@ -3,7 +3,7 @@ final class HandshakeComplaints {
     private let address: CoordinatorAddress
     private let log: Log
     private var said: Set<HandshakeFailure> = []
-    private var refusals: Set<String> = []
+    private var lastRefusal: String?
     private var hasSaidAbsent = false
 
     init(_ address: CoordinatorAddress, log: Log) {
@@ -24,7 +24,9 @@ final class HandshakeComplaints {
     }
 
     func report(_ refusal: ClusterError) {
-        guard refusals.insert(refusal.description).inserted else { return }
+        // The reason may be the coordinator's own words, of which there is no end.
+        guard refusal.description != lastRefusal else { return }
+        lastRefusal = refusal.description
         log(
             .error, "this worker does not serve the coordinator",
             [
@@ -34,7 +36,7 @@ final class HandshakeComplaints {
 
     func joined() {
         said = []
-        refusals = []
+        lastRefusal = nil
         hasSaidAbsent = false
     }
 }
