@@ -33,6 +33,8 @@ final class WorkerSession {
     private var share: ExpertShare?
     /// On its way to the data port.
     private var connecting: DataConnection?
+    /// Of the data socket, which is the computing thread's.
+    private var dataMonitor: SocketMonitor?
     private var announcedEpoch: UInt64 = 0
     private var leaveDeadline: ContinuousClock.Instant?
 
@@ -109,6 +111,7 @@ final class WorkerSession {
             return .lost("it was silent for \(lastHeard.duration(to: now).milliseconds) ms", wasServing: share != nil)
         }
         noticeConnection(at: now)
+        if try hasLostConnection() { return .lost("the data connection broke", wasServing: announcedEpoch > 0) }
         if let share, let outcome = try announce(share) { return outcome }
         if now >= nextHeartbeat {
             nextHeartbeat = now + (try sendHeartbeat())
@@ -236,10 +239,18 @@ final class WorkerSession {
         guard let connecting, let share else { return }
         guard poller.isReady(0) else { return connecting.complain(at: now, worker.log) }
         self.connecting = nil
-        poller = ZMQPoller([control], wakeup: joiner.wakeup)
+        dataMonitor = connecting.monitor
+        poller = ZMQPoller([control, connecting.monitor.socket], wakeup: joiner.wakeup)
         joiner.server.add(
             ExpertClient(socket: connecting.socket, format: connecting.format, share: share, counters: counters))
         share.connected()
+    }
+
+    /// libzmq dials again under the same identity, but as long as the coordinator does not know that the old connection is
+    /// gone, it takes no notice of the new one. A new session has a new identity.
+    private func hasLostConnection() throws -> Bool {
+        while let event = try dataMonitor?.next() { if event == .disconnected { return true } }
+        return false
     }
 
     private func send(_ message: ControlMessage) throws {
@@ -251,6 +262,7 @@ final class WorkerSession {
 /// A data socket on its way to the coordinator.
 private final class DataConnection {
     let socket: ZMQSocket
+    let monitor: SocketMonitor
     let format: ExpertRowFormat
     private let endpoint: Endpoint
     private let patienceEnd = ContinuousClock.now + .seconds(5)
@@ -268,6 +280,7 @@ private final class DataConnection {
         // A coordinator that does not take its answers must not fill the memory.
         try socket.limitSending(queue: 8)
         try socket.setIdentity(id)
+        monitor = try SocketMonitor(socket)
         try socket.connect(endpoint)
     }
 

@@ -26,6 +26,7 @@ package final class ZMQSocket: @unchecked Sendable {
         self.context = context
         try set(ZMQ_LINGER, linger)
         try serve(onThread: 0)
+        try keepAlive()
         switch kind {
         // A message for a worker that is gone is an error, not a silence.
         case .router:
@@ -66,6 +67,15 @@ package final class ZMQSocket: @unchecked Sendable {
         try limitSending(queue: queue)
         try set(ZMQ_TOS, 0x08)
         try serve(onThread: 1)
+    }
+
+    /// So that a firewall or a NAT does not forget a connection over which nothing is said for minutes, and that one whose
+    /// other end is gone, without a word, ends within a minute.
+    private func keepAlive() throws {
+        try set(ZMQ_TCP_KEEPALIVE, 1)
+        try set(ZMQ_TCP_KEEPALIVE_IDLE, 30)  // seconds
+        try set(ZMQ_TCP_KEEPALIVE_INTVL, 10)
+        try set(ZMQ_TCP_KEEPALIVE_CNT, 3)
     }
 
     private func serve(onThread index: Int) throws {
