@@ -90,13 +90,11 @@ import Transformer
     private func counts(_ assignments: [ExpertAssignment], _ routes: Routes, excluding: Int? = nil) -> [Int] {
         var balancer = LoadBalancer()
         var counts = [Int](repeating: 0, count: routes.links.count)
-        assignments.withUnsafeBufferPointer { assignments in
-            balancer.choose(for: assignments, layer: 1, routes) { $0 != excluding }
-            for assignment in assignments {
-                guard let worker = balancer.worker(for: assignment.expert) else { continue }
-                #expect(routes.holders(layer: 1, expert: Int(assignment.expert)).contains(worker))
-                counts[worker] += 1
-            }
+        balancer.choose(for: assignments.lazy.map(\.expert), layer: 1, routes) { $0 != excluding }
+        for assignment in assignments {
+            guard let worker = balancer.worker(for: assignment.expert) else { continue }
+            #expect(routes.holders(layer: 1, expert: Int(assignment.expert)).contains(worker))
+            counts[worker] += 1
         }
         return counts
     }

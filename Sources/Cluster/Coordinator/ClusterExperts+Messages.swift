@@ -1,31 +1,31 @@
 import Transformer
 
 extension ClusterExperts {
-    /// Returns false when the worker's data socket is not connected.
-    func send(_ share: WorkerShare, of flight: Flight) throws -> Bool {
-        guard try sendIdentity(share) else { return false }
-        let count = share.assignments.count
-        let batch = flight.part
+    func send(_ index: Int) throws {
+        let share = dispatcher.shares[index]
+        guard let batch = dispatcher.batch(of: index), try sendIdentity(dispatcher.routes.links[share.worker].id) else {
+            return dispatcher.unreachable(index, at: .now)
+        }
+        let count = share.items.count
         let request = ExpertRequest(
-            epoch: routes.epoch, sequence: flight.sequence, layer: batch.layer, rows: share.rows.count,
+            epoch: dispatcher.routes.epoch, sequence: share.sequence, layer: batch.layer, rows: share.rows.count,
             assignments: count, precision: format.precision)
         _ = try DataMessage.request(request).withEncoded { try socket.send($0, more: true) }
 
         let pairs = try outgoing.allocate(count * 8).assumingMemoryBound(to: Int32.self)
-        for (index, assignment) in share.assignments.enumerated() {
-            pairs[index * 2] = share.positions[Int(assignment.row)].littleEndian
-            pairs[index * 2 + 1] = assignment.expert.littleEndian
+        for (index, item) in share.items.enumerated() {
+            pairs[index * 2] = item.position.littleEndian
+            pairs[index * 2 + 1] = batch.assignments[Int(item.assignment)].expert.littleEndian
         }
         _ = try socket.send(outgoing, more: true)
         try send(rows: share.rows, of: batch.values, width: format.valueBytes, more: true)
         try send(rows: share.rows, of: batch.scales, width: format.scaleBytes, more: false)
-        share.sent(
-            flight.sequence, bytes: count * 8 + share.rows.count * (format.valueBytes + format.scaleBytes), timing)
-        return true
+        dispatcher.sent(
+            index, bytes: count * 8 + share.rows.count * (format.valueBytes + format.scaleBytes), at: .now)
     }
 
-    private func sendIdentity(_ share: WorkerShare) throws -> Bool {
-        try share.link.id.withUnsafeBytes {
+    private func sendIdentity(_ id: WorkerID) throws -> Bool {
+        try id.withUnsafeBytes {
             if try socket.send($0, more: true) == .sent { return true }
             // The socket notices a connection that has just been made only when it looks.
             socket.refresh()
@@ -55,8 +55,9 @@ extension ClusterExperts {
         do {
             guard let id else { throw WireError(.unknownSender) }
             guard try socket.receiveMore(incoming) else { throw WireError(.wrongFrameCount) }
-            let worker = records.firstIndex { $0.link.id == id }
-            _ = try gate.check(incoming, from: id, owner: worker.flatMap { records[$0].link.key }, on: socket)
+            let worker = dispatcher.worker(id)
+            let owner = worker.flatMap { dispatcher.routes.links[$0].key }
+            _ = try gate.check(incoming, from: id, owner: owner, on: socket)
             guard let worker else { throw WireError(.unknownSender) }
             try accept(from: worker)
         } catch let error as WireError {
@@ -71,33 +72,28 @@ extension ClusterExperts {
         switch try DataMessage.decode(incoming.bytes, arena: arena) {
         case .request: throw WireError(.unexpectedMessage)
         case .failure(_, let sequence, let reason):
-            try flight(awaiting: sequence, from: worker).shares[worker].fail()
-            counters.count(.expertFailure, "from \(records[worker].link.id): \(reason)")
+            dispatcher.failed(try dispatcher.share(awaiting: sequence, from: worker), at: .now)
+            counters.count(.expertFailure, "from \(dispatcher.routes.links[worker].id): \(reason)")
         case .response(let epoch, let sequence, let count):
-            let flight = try flight(awaiting: sequence, from: worker)
-            let share = flight.shares[worker]
-            guard epoch == routes.epoch else { throw WireError(.staleEpoch) }
-            guard count == share.assignments.count else { throw WireError(.outOfBounds) }
+            let share = try dispatcher.share(awaiting: sequence, from: worker)
+            guard epoch == dispatcher.routes.epoch else { throw WireError(.staleEpoch) }
+            guard count == dispatcher.shares[share].items.count else { throw WireError(.outOfBounds) }
             guard try socket.receiveMore(incoming) else { throw WireError(.wrongFrameCount) }
             guard incoming.bytes.count == count * format.outputBytes, let outputs = incoming.bytes.baseAddress else {
                 throw WireError(.wrongFrameSize)
             }
             guard !incoming.hasMore else { throw WireError(.wrongFrameCount) }
-            let width = format.outputBytes
-            for (index, assignment) in share.assignments.enumerated() {
-                (flight.part.outputs + Int(assignment.slot) * width)
-                    .copyMemory(from: outputs + index * width, byteCount: width)
-            }
-            share.answered(bytes: count * width)
+            take(outputs, of: share)
+            dispatcher.answered(share, bytes: incoming.bytes.count, at: .now)
         }
     }
 
-    /// The batch under way that an answer is for.
-    private func flight(awaiting sequence: UInt64, from worker: Int) throws(WireError) -> Flight {
-        guard let flight = flights.first(where: { $0.shares[worker].isAwaiting(sequence) }) else {
-            records[worker].forgive(sequence)
-            throw WireError(.unknownSequence)
+    private func take(_ outputs: UnsafeRawPointer, of share: Int) {
+        guard let batch = dispatcher.batch(of: share) else { return }
+        let width = format.outputBytes
+        for (index, item) in dispatcher.shares[share].items.enumerated() where dispatcher.isMissing(item, of: share) {
+            let slot = Int(batch.assignments[Int(item.assignment)].slot)
+            (batch.outputs + slot * width).copyMemory(from: outputs + index * width, byteCount: width)
         }
-        return flight
     }
 }

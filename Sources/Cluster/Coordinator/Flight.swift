@@ -1,64 +1,76 @@
 import Transformer
 
-/// A batch under way: what of it was sent to whom, and what the coordinator computes itself. A batch larger than a
-/// message goes in parts, one after another. Its arrays keep their memory from batch to batch.
-final class Flight {
+/// A batch under way, and which of its rows have come back. A batch larger than a message goes in parts, one after
+/// another. Its arrays keep their memory from batch to batch.
+struct Flight {
     /// The part under way.
     private(set) var part: ExpertBatch
-    private(set) var sequence: UInt64 = 0
-    /// One for each worker of the placement.
-    let shares: [WorkerShare]
-    /// What of the part is to be computed here.
-    var localShare: [ExpertAssignment] = []
-    /// What a worker was to compute and does not, and the last reason.
-    private(set) var orphans: [ExpertAssignment] = []
-    private(set) var misfortune: String?
+    /// Of that part; grows with every part of every batch.
+    private(set) var number: UInt64 = 0
+    /// By assignment of the part: whether its output is in its slot.
+    private var isDone: [Bool] = []
+    /// Assignments that are not done.
+    private(set) var missing = 0
+    /// Assignments that nobody has been asked for yet.
+    var undecided: [Int32] = []
+    /// What the coordinator is to compute itself, and where in the part that is.
+    private(set) var here: [ExpertAssignment] = []
+    private var indexesHere: [Int32] = []
+    /// By worker: not to be asked again for this part.
+    var isExcluded: [Bool] = []
+    /// The last reason for which a worker did not compute what it was to.
+    var misfortune: String?
     private var rest: Slice<UnsafeBufferPointer<ExpertAssignment>>
 
-    init(_ batch: ExpertBatch, shares: [WorkerShare]) {
+    init(_ batch: ExpertBatch) {
         part = batch
         rest = batch.assignments[...]
-        self.shares = shares
     }
 
-    var isOutstanding: Bool { shares.contains(where: \.isOutstanding) }
-
-    func begin(_ batch: ExpertBatch) {
+    mutating func begin(_ batch: ExpertBatch) {
         part = batch
         rest = batch.assignments[...]
         misfortune = nil
     }
 
-    /// Goes on to the next part, of which nothing is shared out yet; false after the last.
-    func nextPart(_ sequence: UInt64, _ timing: ClusterTiming) -> Bool {
+    /// Goes on to the next part, of which everything is undecided; false after the last.
+    mutating func nextPart(_ number: UInt64, workers: Int) -> Bool {
         guard !rest.isEmpty else { return false }
         let next = rest.prefix(DataMessage.maximumAssignments)
         rest = rest.dropFirst(next.count)
         part.assignments = UnsafeBufferPointer(rebasing: next)
-        self.sequence = sequence
-        for share in shares { share.reset(rowCount: part.rowCount, timing) }
+        self.number = number
+        missing = next.count
+        isDone.reset(to: false, count: next.count)
+        isExcluded.reset(to: false, count: workers)
+        clearHere()
+        undecided.removeAll(keepingCapacity: true)
+        for index in 0..<Int32(next.count) { undecided.append(index) }
         return true
     }
 
-    /// Waits no longer for a worker.
-    func abandon(_ share: WorkerShare, because reason: String) {
-        share.link.update { $0.failures += 1 }
-        orphans += share.abandon()
-        misfortune = "worker \(share.link.id) \(reason)"
+    func assignment(_ index: Int32) -> ExpertAssignment { part.assignments[Int(index)] }
+
+    func isMissing(_ index: Int32) -> Bool { !isDone[Int(index)] }
+
+    mutating func computeHere(_ index: Int32) {
+        here.append(assignment(index))
+        indexesHere.append(index)
     }
 
-    /// Hands out what was abandoned, under a new sequence number.
-    func retry(_ sequence: UInt64, divide: (UnsafeBufferPointer<ExpertAssignment>) throws -> Void) rethrows {
-        self.sequence = sequence
-        for share in shares { share.restart() }
-        try orphans.withUnsafeBufferPointer(divide)
-        orphans.removeAll(keepingCapacity: true)
+    mutating func computedHere() {
+        for index in indexesHere { done(index) }
+        clearHere()
     }
 
-    /// Waits for nothing any more.
-    func abandon() {
-        localShare.removeAll(keepingCapacity: true)
-        orphans.removeAll(keepingCapacity: true)
-        for share in shares { _ = share.abandon() }
+    private mutating func clearHere() {
+        here.removeAll(keepingCapacity: true)
+        indexesHere.removeAll(keepingCapacity: true)
+    }
+
+    mutating func done(_ index: Int32) {
+        guard !isDone[Int(index)] else { return }
+        isDone[Int(index)] = true
+        missing -= 1
     }
 }

@@ -1,5 +1,3 @@
-package import Transformer
-
 /// Chooses, for each expert of a batch, which of the workers that hold it computes it: the expert with the most rows
 /// first, each by whoever would have the least to do with it. Its arrays keep their memory from batch to batch.
 package struct LoadBalancer {
@@ -20,16 +18,15 @@ package struct LoadBalancer {
     package func worker(for expert: Int32) -> Int? { chosen[Int(expert)] < 0 ? nil : chosen[Int(expert)] }
 
     /// Chooses among the workers that `isEligible` allows.
+    /// - Parameter experts: one for each assignment.
     package mutating func choose(
-        for assignments: UnsafeBufferPointer<ExpertAssignment>, layer: Int, _ routes: Routes,
-        isEligible: (_ worker: Int) -> Bool
+        for experts: some Sequence<Int32>, layer: Int, _ routes: Routes, isEligible: (_ worker: Int) -> Bool
     ) {
         rows.reset(to: 0, count: routes.expertsPerLayer)
         chosen.reset(to: -1, count: routes.expertsPerLayer)
         loads.reset(to: 0, count: routes.links.count)
         order.removeAll(keepingCapacity: true)
-        for assignment in assignments {
-            let expert = Int(assignment.expert)
+        for expert in experts.lazy.map({ Int($0) }) {
             if rows[expert] == 0 { order.append(expert) }
             rows[expert] += 1
         }
@@ -50,7 +47,8 @@ package struct LoadBalancer {
 }
 
 extension Array {
-    fileprivate mutating func reset(to value: Element, count: Int) {
+    /// Keeps its memory.
+    mutating func reset(to value: Element, count: Int) {
         removeAll(keepingCapacity: true)
         for _ in 0..<count { append(value) }
     }

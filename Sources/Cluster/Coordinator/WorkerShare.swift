@@ -1,91 +1,65 @@
-import Transformer
-
-/// One worker's part of a batch under way. Its arrays keep their memory from batch to batch.
-final class WorkerShare {
-    let record: WorkerRecord
-    /// What has not come back.
-    private(set) var assignments: [ExpertAssignment] = []
-    /// The batch's rows that go to this worker, each once.
-    private(set) var rows: [Int32] = []
-    /// [batch rows]: where in `rows` a row is, or -1.
-    private(set) var positions: [Int32] = []
-
-    private var awaited: UInt64?
-    private(set) var hasFailed = false
-    private var sentAt = ContinuousClock.now
-    private var bytesSent = 0
-    private var patience: Duration
-
-    init(_ record: WorkerRecord, _ timing: ClusterTiming) {
-        self.record = record
-        patience = timing.batchDeadline.lowerBound
+/// Rows of a batch that one worker is asked for: a request, from when it is decided upon until it is answered or given up.
+/// Its arrays keep their memory from request to request.
+package struct WorkerShare {
+    /// One assignment of the part, and where in `rows` its row is.
+    package struct Item {
+        package let assignment: Int32
+        package let position: Int32
     }
 
-    var link: WorkerLink { record.link }
-    var isOutstanding: Bool { !assignments.isEmpty }
-    var isAwaited: Bool { awaited != nil }
-    /// Whether to ask this worker for a share of the part.
-    var isEligible: Bool { !hasFailed && record.isUsable }
-    func isAwaiting(_ sequence: UInt64) -> Bool { awaited == sequence }
+    /// What an answer says that it answers.
+    package private(set) var sequence: UInt64 = 0
+    /// The part of a batch that it belongs to.
+    package private(set) var part: UInt64 = 0
+    /// An index into the placement's workers.
+    package internal(set) var worker = 0
+    package private(set) var items: [Item] = []
+    /// The part's rows that the worker needs, each once.
+    package private(set) var rows: [Int32] = []
+    /// By row of the part: where in `rows` it is, or -1.
+    private var positions: [Int32] = []
 
-    /// Begins a part of a batch.
-    func reset(rowCount: Int, _ timing: ClusterTiming) {
-        restart()
-        while positions.count < rowCount { positions.append(-1) }
-        hasFailed = false
-        patience = timing.batchDeadline.lowerBound
-    }
+    /// Whether it is under way; otherwise free to be used again.
+    private(set) var isActive = false
+    private(set) var isSent = false
+    /// Since when it is waited for, and until when.
+    private(set) var begunAt = ContinuousClock.now
+    private(set) var deadline = ContinuousClock.now
+    private(set) var bytesSent = 0
+    /// Not connected when tried last.
+    var retryAt: ContinuousClock.Instant?
 
-    /// Has nothing to do, of the same part.
-    func restart() {
+    /// How long the answer is waited for.
+    var patience: Duration { begunAt.duration(to: deadline) }
+
+    mutating func begin(
+        _ sequence: UInt64, part: UInt64, rowCount: Int, worker: Int, at now: ContinuousClock.Instant,
+        patience: Duration
+    ) {
         for row in rows { positions[Int(row)] = -1 }
         rows.removeAll(keepingCapacity: true)
-        assignments.removeAll(keepingCapacity: true)
-        sentAt = .now
+        items.removeAll(keepingCapacity: true)
+        while positions.count < rowCount { positions.append(-1) }
+        self.sequence = sequence
+        self.part = part
+        self.worker = worker
+        (isActive, isSent, bytesSent, retryAt) = (true, false, 0, nil)
+        (begunAt, deadline) = (now, now + patience)
     }
 
-    func add(_ assignment: ExpertAssignment) {
-        assignments.append(assignment)
-        if positions[Int(assignment.row)] < 0 {
-            positions[Int(assignment.row)] = Int32(rows.count)
-            rows.append(assignment.row)
+    mutating func add(_ assignment: Int32, row: Int32) {
+        if positions[Int(row)] < 0 {
+            positions[Int(row)] = Int32(rows.count)
+            rows.append(row)
         }
+        items.append(Item(assignment: assignment, position: positions[Int(row)]))
     }
 
-    func sent(_ sequence: UInt64, bytes: Int, _ timing: ClusterTiming) {
-        awaited = sequence
+    mutating func sent(bytes: Int, at now: ContinuousClock.Instant, patience: Duration) {
+        isSent = true
         bytesSent = bytes
-        sentAt = .now
-        // Many times what it should take.
-        let expected = record.sent(assignments: assignments.count)
-        patience = min(timing.batchDeadline.lowerBound + .seconds(expected * 8), timing.batchDeadline.upperBound)
+        (begunAt, deadline) = (now, now + patience)
     }
 
-    /// The whole share has come back.
-    func answered(bytes: Int) {
-        awaited = nil
-        record.answered(
-            assignments: assignments.count, sentAt: sentAt, bytesSent: bytesSent, bytesReceived: bytes)
-        assignments.removeAll(keepingCapacity: true)
-    }
-
-    /// The worker says that it cannot answer.
-    func fail() {
-        awaited = nil
-        hasFailed = true
-        record.failed(assignments: assignments.count)
-    }
-
-    /// Waits no longer, and hands back what is missing. For the rest of the part this worker is not asked again.
-    func abandon() -> [ExpertAssignment] {
-        hasFailed = true
-        if let sequence = awaited {
-            awaited = nil
-            record.abandoned(sequence, assignments: assignments.count, for: patience * 10)
-        }
-        defer { assignments.removeAll(keepingCapacity: true) }
-        return assignments
-    }
-
-    var isLate: Bool { sentAt.duration(to: .now) > patience }
+    mutating func end() { isActive = false }
 }

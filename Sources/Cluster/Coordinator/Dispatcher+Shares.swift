@@ -1,0 +1,130 @@
+package import Transformer
+
+/// What becomes of shares.
+extension Dispatcher {
+    /// The part of the batch that was begun first.
+    package var part: ExpertBatch? { flights.first?.part }
+
+    /// What of it the coordinator is to compute.
+    package var assignmentsHere: [ExpertAssignment] { flights.first?.here ?? [] }
+
+    /// The coordinator has computed its assignments.
+    package mutating func computed() {
+        guard !flights.isEmpty else { return }
+        flights[0].computedHere()
+    }
+
+    /// The batch that a share's rows are of.
+    package func batch(of share: Int) -> ExpertBatch? {
+        flights.first { $0.number == shares[share].part }?.part
+    }
+
+    /// A share was sent.
+    package mutating func sent(_ share: Int, bytes: Int, at now: ContinuousClock.Instant) {
+        let expected = records[shares[share].worker].sent(assignments: shares[share].items.count)
+        // Many times what it should take.
+        let patience = min(timing.batchDeadline.lowerBound + .seconds(expected * 8), timing.batchDeadline.upperBound)
+        shares[share].sent(bytes: bytes, at: now, patience: patience)
+    }
+
+    /// The worker's data socket is not connected.
+    package mutating func unreachable(_ share: Int, at now: ContinuousClock.Instant) {
+        if canDoWithout(share, at: now) {
+            giveUp(share, because: "is not connected", at: now)
+        } else {
+            shares[share].retryAt = now + .milliseconds(5)
+        }
+    }
+
+    /// The worker of that identity, as an index into the placement's.
+    package func worker(_ id: WorkerID) -> Int? { records.firstIndex { $0.link.id == id } }
+
+    /// The share that a worker's answer is for.
+    /// - Throws: ``WireError`` where none is waited for under that number.
+    package mutating func share(
+        awaiting sequence: UInt64, from worker: Int
+    ) throws(WireError) -> Int {
+        guard
+            let share = shares.firstIndex(where: {
+                $0.isActive && $0.isSent && $0.sequence == sequence && $0.worker == worker
+            })
+        else {
+            records[worker].forgive(sequence)
+            throw WireError(.unknownSequence)
+        }
+        return share
+    }
+
+    /// Whether the output of a share's item is still wanted.
+    package func isMissing(_ item: WorkerShare.Item, of share: Int) -> Bool {
+        flights.first { $0.number == shares[share].part }?.isMissing(item.assignment) ?? false
+    }
+
+    /// A whole share has come back, and what of it was missing is in its slots.
+    package mutating func answered(_ share: Int, bytes: Int, at now: ContinuousClock.Instant) {
+        records[shares[share].worker].answered(shares[share], bytesReceived: bytes, at: now)
+        shares[share].end()
+        guard let flight = flight(of: share) else { return }
+        for item in shares[share].items { flights[flight].done(item.assignment) }
+    }
+
+    /// The worker says that it cannot compute a share.
+    package mutating func failed(_ share: Int, at now: ContinuousClock.Instant) {
+        giveUp(share, because: "could not compute \(shares[share].items.count) rows", isSettled: true, at: now)
+    }
+
+    private func flight(of share: Int) -> Int? { flights.firstIndex { $0.number == shares[share].part } }
+
+    /// Gives up on shares of the first batch whose workers are not to be waited for: also when one was just given up on
+    /// for another batch.
+    mutating func giveUpOnHopeless(at now: ContinuousClock.Instant) {
+        for share in shares.indices where shares[share].isActive && shares[share].part == flights[0].number {
+            let record = records[shares[share].worker]
+            if now > shares[share].deadline {
+                giveUp(share, because: "did not answer in time for \(shares[share].items.count) rows", at: now)
+            } else if record.link.availability == .gone {
+                giveUp(share, because: "is gone", at: now)
+            } else if !record.isUsable(at: now), canDoWithout(share, at: now) {
+                giveUp(share, because: "is silent", at: now)
+            }
+        }
+    }
+
+    /// Waits no longer for a share: what is missing of it is to be shared out anew, and not to this worker.
+    private mutating func giveUp(
+        _ share: Int, because reason: String, isSettled: Bool = false, at now: ContinuousClock.Instant
+    ) {
+        let worker = shares[share].worker
+        end(share, isSettled: isSettled, at: now)
+        records[worker].link.update { $0.failures += 1 }
+        guard let flight = flight(of: share) else { return }
+        flights[flight].misfortune = "worker \(records[worker].link.id) \(reason)"
+        flights[flight].isExcluded[worker] = true
+        for item in shares[share].items where flights[flight].isMissing(item.assignment) {
+            flights[flight].undecided.append(item.assignment)
+        }
+    }
+
+    /// - Parameter isSettled: no answer is owed.
+    mutating func end(_ share: Int, isSettled: Bool = false, at now: ContinuousClock.Instant) {
+        shares[share].end()
+        guard shares[share].isSent else { return }
+        let worker = shares[share].worker
+        if isSettled {
+            records[worker].failed(assignments: shares[share].items.count)
+        } else {
+            records[worker].abandoned(shares[share], at: now)
+        }
+    }
+
+    /// Whether somebody else can compute what a worker was given.
+    private func canDoWithout(_ share: Int, at now: ContinuousClock.Instant) -> Bool {
+        guard !hasLocalExperts, let flight = flight(of: share) else { return true }
+        return shares[share].items.allSatisfy {
+            let expert = Int(flights[flight].assignment($0.assignment).expert)
+            return routes.holders(layer: flights[flight].part.layer, expert: expert).contains {
+                $0 != shares[share].worker && isEligible($0, for: flight, at: now)
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+package import Transformer
+
+/// Decides who computes which rows of the batches under way, and what becomes of those that do not come back. It has no
+/// socket and no clock: ``ClusterExperts`` performs the steps that it names, and tells it what happened and when.
+///
+/// Rows whose worker is gone, silent, late or unable go to another that holds their expert, or to the coordinator's own
+/// experts. Where there is neither, the batch ends in a ``ClusterError``.
+package struct Dispatcher {
+    /// What is to be done next for the batch that was begun first.
+    package enum Step {
+        /// Send this share, and say ``sent(_:bytes:at:)`` or ``unreachable(_:at:)``.
+        case send(share: Int)
+        /// Compute ``assignmentsHere`` of ``part``, and say ``computed()``.
+        case compute
+        /// Nothing, until answers have come or this much time has passed.
+        case wait(milliseconds: Int)
+        /// Every row has its output. The batch is over.
+        case finished
+    }
+
+    let timing: ClusterTiming
+    let hasLocalExperts: Bool
+    package private(set) var routes: Routes
+    var records: [WorkerRecord]
+    /// Under way, in the order in which they were begun.
+    var flights: [Flight] = []
+    private var idleFlights: [Flight] = []
+    /// Under way, and free ones among them.
+    package internal(set) var shares: [WorkerShare] = []
+    private var lastPart: UInt64 = 0
+    private var lastSequence: UInt64 = 0
+    private var balancer = LoadBalancer()
+    /// By worker: whether it may be asked now.
+    private var eligible: [Bool] = []
+    /// By worker: the share that is being made up for it.
+    private var forming: [Int?] = []
+
+    package init(_ routes: Routes, timing: ClusterTiming, hasLocalExperts: Bool) {
+        self.routes = routes
+        self.timing = timing
+        self.hasLocalExperts = hasLocalExperts
+        records = routes.links.map(WorkerRecord.init)
+    }
+
+    package var isIdle: Bool { flights.isEmpty }
+
+    /// From now on this placement holds. No batch is under way.
+    package mutating func adopt(_ newest: Routes) {
+        routes = newest
+        // A worker that still owes an answer owes it under the new placement too.
+        records = newest.links.map { link in records.first { $0.link === link } ?? WorkerRecord(link) }
+    }
+
+    /// Forgets the batches under way: their memory may go away, so nothing that still comes may be taken for theirs.
+    package mutating func abandonAll(at now: ContinuousClock.Instant) {
+        for index in shares.indices where shares[index].isActive { end(index, at: now) }
+        idleFlights += flights
+        flights.removeAll(keepingCapacity: true)
+    }
+
+    /// Begins a batch, of which the shares of its first part are then to be sent.
+    /// - Throws: ``ClusterError`` when an expert has no owner, and the coordinator has no experts of its own.
+    package mutating func begin(_ batch: ExpertBatch, at now: ContinuousClock.Instant) throws {
+        flights.append(idleFlights.popLast() ?? Flight(batch))
+        flights[flights.count - 1].begin(batch)
+        _ = try beginPart(of: flights.count - 1, at: now)
+    }
+
+    private mutating func beginPart(of flight: Int, at now: ContinuousClock.Instant) throws -> Bool {
+        lastPart += 1
+        guard flights[flight].nextPart(lastPart, workers: records.count) else { return false }
+        try divide(flight, at: now)
+        return true
+    }
+
+    /// What to do for the first batch.
+    /// - Throws: ``ClusterError`` when an expert's holders do not answer, and the coordinator has no experts of its own.
+    package mutating func next(at now: ContinuousClock.Instant) throws -> Step {
+        guard !flights.isEmpty else { return .finished }
+        while true {
+            if let share = shareToSend(at: now) { return .send(share: share) }
+            if !flights[0].here.isEmpty { return .compute }
+            if flights[0].missing > 0 {
+                giveUpOnHopeless(at: now)
+                guard !flights[0].undecided.isEmpty else { return .wait(milliseconds: 5) }
+                try divide(0, at: now)
+            } else if try !beginPart(of: 0, at: now) {
+                idleFlights.append(flights.removeFirst())
+                return .finished
+            }
+        }
+    }
+
+    /// The next share to be sent, of any batch.
+    package func shareToSend(at now: ContinuousClock.Instant) -> Int? {
+        shares.firstIndex { $0.isActive && !$0.isSent && $0.retryAt.map { now >= $0 } ?? true }
+    }
+
+    /// Shares out what is undecided.
+    private mutating func divide(_ flight: Int, at now: ContinuousClock.Instant) throws {
+        let part = flights[flight].part
+        eligible.removeAll(keepingCapacity: true)
+        for worker in records.indices { eligible.append(isEligible(worker, for: flight, at: now)) }
+        let isEligible = eligible
+        balancer.choose(
+            for: flights[flight].undecided.lazy.map { part.assignments[Int($0)].expert }, layer: part.layer, routes
+        ) { isEligible[$0] }
+        forming.reset(to: nil, count: records.count)
+        for position in flights[flight].undecided.indices {
+            let index = flights[flight].undecided[position]
+            let assignment = part.assignments[Int(index)]
+            if let worker = balancer.worker(for: assignment.expert) {
+                add(index, to: worker, flight, at: now)
+            } else if hasLocalExperts {
+                flights[flight].computeHere(index)
+            } else {
+                add(index, to: try waitingHolder(of: assignment, flight), flight, at: now)
+            }
+        }
+        flights[flight].undecided.removeAll(keepingCapacity: true)
+    }
+
+    private mutating func add(_ index: Int32, to worker: Int, _ flight: Int, at now: ContinuousClock.Instant) {
+        let share = forming[worker] ?? beginShare(for: worker, flight, at: now)
+        forming[worker] = share
+        shares[share].add(index, row: flights[flight].assignment(index).row)
+    }
+
+    private mutating func beginShare(for worker: Int, _ flight: Int, at now: ContinuousClock.Instant) -> Int {
+        lastSequence += 1
+        if !shares.contains(where: { !$0.isActive }) { shares.append(WorkerShare()) }
+        let free = shares.firstIndex { !$0.isActive } ?? 0
+        shares[free].begin(
+            lastSequence, part: flights[flight].number, rowCount: flights[flight].part.rowCount, worker: worker,
+            at: now, patience: timing.batchDeadline.lowerBound)
+        return free
+    }
+
+    /// Whether to ask a worker for rows of a batch.
+    func isEligible(_ worker: Int, for flight: Int, at now: ContinuousClock.Instant) -> Bool {
+        !flights[flight].isExcluded[worker] && records[worker].isUsable(at: now)
+    }
+
+    /// A holder that is silent, but may be heard again: for want of a better one.
+    private func waitingHolder(of assignment: ExpertAssignment, _ flight: Int) throws -> Int {
+        let holders = routes.holders(layer: flights[flight].part.layer, expert: Int(assignment.expert))
+        let what = "expert \(assignment.expert) of layer \(flights[flight].part.layer)"
+        guard !holders.isEmpty else {
+            throw ClusterError(
+                "\(what) has no owner, and local experts are off; add a worker, or memory to one")
+        }
+        let misfortune = flights[flight].misfortune
+        if misfortune == nil, let holder = holders.first(where: { records[$0].link.availability != .gone }) {
+            return holder
+        }
+        throw ClusterError(
+            "\(what) cannot be computed: \(misfortune ?? "its workers are gone"), no other worker has it, and local "
+                + "experts are off; add a worker, or start the coordinator with local experts")
+    }
+}
