@@ -72,10 +72,10 @@ extension ClusterExperts {
         switch try DataMessage.decode(incoming.bytes, arena: arena) {
         case .request: throw WireError(.unexpectedMessage)
         case .failure(_, let sequence, let reason):
-            dispatcher.failed(try dispatcher.share(awaiting: sequence, from: worker), at: .now)
+            dispatcher.failed(try dispatcher.share(awaiting: sequence, from: worker, at: .now), at: .now)
             counters.count(.expertFailure, "from \(dispatcher.routes.links[worker].id): \(reason)")
         case .response(let epoch, let sequence, let count):
-            let share = try dispatcher.share(awaiting: sequence, from: worker)
+            let share = try dispatcher.share(awaiting: sequence, from: worker, at: .now)
             guard epoch == dispatcher.routes.epoch else { throw WireError(.staleEpoch) }
             guard count == dispatcher.shares[share].items.count else { throw WireError(.outOfBounds) }
             guard try socket.receiveMore(incoming) else { throw WireError(.wrongFrameCount) }

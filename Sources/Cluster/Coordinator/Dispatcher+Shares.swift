@@ -19,11 +19,15 @@ extension Dispatcher {
         flights.first { $0.number == shares[share].part }?.part
     }
 
-    /// A share was sent.
+    /// A share was sent. The worker computes first what it was sent before.
     package mutating func sent(_ share: Int, bytes: Int, at now: ContinuousClock.Instant) {
-        let expected = records[shares[share].worker].sent(assignments: shares[share].items.count)
-        // Many times what it should take.
-        let patience = min(timing.batchDeadline.lowerBound + .seconds(expected * 8), timing.batchDeadline.upperBound)
+        let worker = shares[share].worker
+        var limit = records[worker].latencies.limit(assignments: shares[share].items.count)
+        for other in shares where other.isActive && other.isSent && other.worker == worker {
+            limit += records[worker].latencies.limit(assignments: other.items.count)
+        }
+        let bounds = timing.batchDeadline
+        let patience = min(max(.seconds(limit), bounds.lowerBound), bounds.upperBound)
         shares[share].sent(bytes: bytes, at: now, patience: patience)
     }
 
@@ -42,14 +46,14 @@ extension Dispatcher {
     /// The share that a worker's answer is for.
     /// - Throws: ``WireError`` where none is waited for under that number.
     package mutating func share(
-        awaiting sequence: UInt64, from worker: Int
+        awaiting sequence: UInt64, from worker: Int, at now: ContinuousClock.Instant
     ) throws(WireError) -> Int {
         guard
             let share = shares.firstIndex(where: {
                 $0.isActive && $0.isSent && $0.sequence == sequence && $0.worker == worker
             })
         else {
-            records[worker].forgive(sequence)
+            records[worker].settle(sequence, at: now)
             throw WireError(.unknownSequence)
         }
         return share
@@ -78,9 +82,10 @@ extension Dispatcher {
     /// Gives up on shares of the first batch whose workers are not to be waited for: also when one was just given up on
     /// for another batch.
     mutating func giveUpOnHopeless(at now: ContinuousClock.Instant) {
+        let isPatient = isCatchingUp(at: now)
         for share in shares.indices where shares[share].isActive && shares[share].part == flights[0].number {
             let record = records[shares[share].worker]
-            if now > shares[share].deadline {
+            if now > shares[share].deadline, !isPatient {
                 giveUp(share, because: "did not answer in time for \(shares[share].items.count) rows", at: now)
             } else if record.link.availability == .gone {
                 giveUp(share, because: "is gone", at: now)
@@ -108,13 +113,7 @@ extension Dispatcher {
     /// - Parameter isSettled: no answer is owed.
     mutating func end(_ share: Int, isSettled: Bool = false, at now: ContinuousClock.Instant) {
         shares[share].end()
-        guard shares[share].isSent else { return }
-        let worker = shares[share].worker
-        if isSettled {
-            records[worker].failed(assignments: shares[share].items.count)
-        } else {
-            records[worker].abandoned(shares[share], at: now)
-        }
+        if shares[share].isSent, !isSettled { records[shares[share].worker].abandoned(shares[share], at: now) }
     }
 
     /// Whether somebody else can compute what a worker was given.

@@ -35,6 +35,10 @@ package struct Dispatcher {
     /// By worker: the share that is being made up for it.
     private var forming: [Int?] = []
 
+    /// When lateness was judged last, and until when it is not.
+    private var lookedAt: ContinuousClock.Instant?
+    private var catchingUpUntil: ContinuousClock.Instant?
+
     package init(_ routes: Routes, timing: ClusterTiming, hasLocalExperts: Bool) {
         self.routes = routes
         self.timing = timing
@@ -89,6 +93,14 @@ package struct Dispatcher {
                 return .finished
             }
         }
+    }
+
+    /// Whether nobody is to be called late yet: after a time in which this process was stopped or busy, answers that came
+    /// meanwhile are taken first, and those that were under way.
+    mutating func isCatchingUp(at now: ContinuousClock.Instant) -> Bool {
+        if let lookedAt, lookedAt.duration(to: now) > .milliseconds(100) { catchingUpUntil = now + .milliseconds(20) }
+        lookedAt = now
+        return catchingUpUntil.map { now < $0 } ?? false
     }
 
     /// The next share to be sent, of any batch.

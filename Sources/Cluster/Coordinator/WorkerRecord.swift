@@ -1,60 +1,63 @@
 /// What the engine's thread knows about a worker, from batch to batch: how fast it answers, and what it still owes.
 struct WorkerRecord {
+    private struct Debt {
+        let sequence: UInt64
+        let assignments: Int
+        let begunAt: ContinuousClock.Instant
+        let patience: Duration
+        let until: ContinuousClock.Instant
+    }
+
     let link: WorkerLink
+    private(set) var latencies = LatencyHistory()
 
     /// The last answer given up on. A worker that owes one is not asked again, lest every batch wait for it in vain. It
     /// answers in order, so this one settles those before it.
-    private var owed: (sequence: UInt64, until: ContinuousClock.Instant)?
-    private var secondsPerAssignment: Double?
-    /// Assignments that it has been sent and has not answered, of all batches under way.
-    private var outstanding = 0
-    private var answeredAt = ContinuousClock.now
+    private var debt: Debt?
+    private var answeredAt: ContinuousClock.Instant?
 
     init(_ link: WorkerLink) { self.link = link }
 
     /// Whether to ask this worker rather than compute locally.
     func isUsable(at now: ContinuousClock.Instant) -> Bool {
-        link.availability == .available && owed.map { now >= $0.until } ?? true
-    }
-
-    /// Counts what was sent. Returns how long the answer should take by this worker's record, which includes what it
-    /// was sent before; until there is one, a slow machine's.
-    mutating func sent(assignments: Int) -> Double {
-        outstanding += assignments
-        return (secondsPerAssignment ?? 0.05) * Double(outstanding)
+        link.availability == .available && debt.map { now >= $0.until } ?? true
     }
 
     /// A share has come back. What the worker did for a batch before is not this share's time.
     mutating func answered(_ share: WorkerShare, bytesReceived: Int, at now: ContinuousClock.Instant) {
-        let seconds = max(share.begunAt, answeredAt).duration(to: now).seconds
-        let perAssignment = seconds / Double(share.items.count)
-        let mean = secondsPerAssignment.map { $0 + (perAssignment - $0) / 8 } ?? perAssignment
+        let seconds = max(share.begunAt, answeredAt ?? share.begunAt).duration(to: now).seconds
+        let count = share.items.count
+        latencies.add(seconds: seconds, assignments: count)
         link.update {
-            $0.secondsPerBatch += (seconds - $0.secondsPerBatch) / ($0.batches == 0 ? 1 : 8)
-            $0.secondsPerAssignment = mean
+            let weight = $0.batches == 0 ? 1.0 : 0.125
+            $0.secondsPerBatch += (seconds - $0.secondsPerBatch) * weight
+            $0.secondsPerAssignment += (seconds / Double(count) - $0.secondsPerAssignment) * weight
             $0.batches += 1
-            $0.rows += share.items.count
+            $0.rows += count
             $0.bytesSent += share.bytesSent
             $0.bytesReceived += bytesReceived
         }
-        secondsPerAssignment = mean
         answeredAt = now
-        outstanding -= share.items.count
-        owed = nil
+        debt = nil
     }
-
-    /// The worker has said that it cannot compute a share.
-    mutating func failed(assignments: Int) { outstanding -= assignments }
 
     /// An answer is not waited for any longer. It can be lost together with its connection: after a while the worker is
     /// tried again.
     mutating func abandoned(_ share: WorkerShare, at now: ContinuousClock.Instant) {
-        outstanding -= share.items.count
-        owed = (max(share.sequence, owed?.sequence ?? 0), now + share.patience * 10)
+        if let debt, debt.sequence > share.sequence { return }
+        debt = Debt(
+            sequence: share.sequence, assignments: share.items.count, begunAt: share.begunAt, patience: share.patience,
+            until: now + share.patience * 10)
     }
 
-    /// The answer to an earlier request has come after all.
-    mutating func forgive(_ sequence: UInt64) {
-        if let owed, owed.sequence <= sequence { self.owed = nil }
+    /// The answer to an earlier request has come after all. From it patience learns that the worker has become slower:
+    /// up to twofold, for it may as well have been stopped.
+    mutating func settle(_ sequence: UInt64, at now: ContinuousClock.Instant) {
+        guard let debt, debt.sequence <= sequence else { return }
+        if debt.sequence == sequence {
+            let seconds = min(debt.begunAt.duration(to: now), debt.patience * 2).seconds
+            latencies.add(seconds: seconds, assignments: debt.assignments)
+        }
+        self.debt = nil
     }
 }

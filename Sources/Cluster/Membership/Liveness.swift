@@ -10,8 +10,9 @@ package struct ClusterTiming: Sendable, Equatable {
     package var drainLimit: Duration = .seconds(10)
     /// The engine counts as idle when it has computed no layer for this long.
     package var idleAfter: Duration = .seconds(1)
-    /// At least, and at most, this long is an answer waited for.
-    package var batchDeadline: ClosedRange<Duration> = .seconds(2) ... .seconds(120)
+    /// At least, and at most, this long is an answer waited for: by default longer than it takes to notice that a worker
+    /// has fallen silent, so that what speaks but does not answer is given up last.
+    package var batchDeadline: ClosedRange<Duration> = .milliseconds(1500) ... .seconds(120)
 
     package init() {}
 }
