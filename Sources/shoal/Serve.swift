@@ -23,6 +23,7 @@ enum Serve: Command {
             Flag("listen", "HOST:PORT", "Where HTTP clients connect (default 127.0.0.1:8080; port 0: any)."),
             Flag("bind", "ENDPOINT", "Where workers join (default tcp://127.0.0.1:7070; port *: any)."),
             Flag("replicas", "N", "Workers that hold each expert, as memory allows (default 2; 1: its owner alone)."),
+            DispatchFlags.hedge,
             Flag("no-local-experts", nil, "Compute no experts here: serve only while workers own them all."),
             Flag("served-model-name", "NAME", "The name clients use (default: the folder's)."),
             Flag("request-timeout", "SECONDS", "How long a request may take, waiting included (default: no limit)."),
@@ -57,6 +58,7 @@ private struct Serving {
     private let modelName: String
     private let hasLocalExperts: Bool
     private let replicas: Int
+    private let dispatch: DispatchOptions
     private let options: EngineOptions
     private let requestTimeout: Duration?
     private let drain: Duration
@@ -71,6 +73,7 @@ private struct Serving {
         modelName = arguments.string("served-model-name") ?? model.directory.standardizedFileURL.lastPathComponent
         hasLocalExperts = !arguments.has("no-local-experts")
         replicas = try arguments.integer("replicas", in: 1...64) ?? 2
+        dispatch = try DispatchFlags.options(arguments)
         options = try EngineFlags.options(arguments, format: model.kvFormat)
         requestTimeout = try arguments.number("request-timeout", in: 0.001...1e6).map { .seconds($0) }
         drain = .seconds(try arguments.number("drain-timeout", in: 0...86400) ?? 30)
@@ -90,7 +93,7 @@ private struct Serving {
             checkpoint: checkpoint, precision: model.precision, bind: bind, protection: protection,
             localExperts: hasLocalExperts
                 ? LocalExperts(checkpoint, precision: model.precision, threads: model.threads) : nil,
-            replicas: replicas, log: log)
+            replicas: replicas, options: dispatch, log: log)
         defer { coordinator.shutdown() }
         let workers = try WorkerProcesses(
             count: count, model: model.directory, endpoint: coordinator.endpoint.description, log: log,

@@ -34,13 +34,13 @@ final class TestCluster {
     init(
         _ precision: Precision, workers: Int = 0, localExperts: Bool = true, replicas: Int = 1,
         bind: String = "tcp://127.0.0.1:0", protection: Protection<CoordinatorKeys> = .thisMachineOnly,
-        timing: ClusterTiming = TestCluster.timing
+        timing: ClusterTiming = TestCluster.timing, options: DispatchOptions = DispatchOptions(hedging: .never)
     ) throws {
         self.precision = precision
         coordinator = try Coordinator(
             model: FakeModel.identity, precision: precision, bind: Endpoint(bind), protection: protection,
             localExperts: localExperts ? FakeExperts(precision) : nil, replicas: replicas, timing: timing,
-            log: log.log)
+            options: options, log: log.log)
         for _ in 0..<workers { try addWorker() }
     }
 

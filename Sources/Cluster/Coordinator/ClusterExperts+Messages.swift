@@ -76,7 +76,7 @@ extension ClusterExperts {
             counters.count(.expertFailure, "from \(dispatcher.routes.links[worker].id): \(reason)")
         case .response(let epoch, let sequence, let count):
             let share = try dispatcher.share(awaiting: sequence, from: worker, at: .now)
-            guard epoch == dispatcher.routes.epoch else { throw WireError(.staleEpoch) }
+            guard epoch == dispatcher.shares[share].epoch else { throw WireError(.staleEpoch) }
             guard count == dispatcher.shares[share].items.count else { throw WireError(.outOfBounds) }
             guard try socket.receiveMore(incoming) else { throw WireError(.wrongFrameCount) }
             guard incoming.bytes.count == count * format.outputBytes, let outputs = incoming.bytes.baseAddress else {

@@ -25,7 +25,7 @@ public final class ClusterExperts: ExpertExecutor, @unchecked Sendable {
 
     package init(
         format: ExpertRowFormat, local: sending (any ExpertExecutor)?, board: PlacementBoard, counters: DropCounters,
-        timing: ClusterTiming, socket: ZMQSocket, admitted: AdmittedKeys? = nil
+        timing: ClusterTiming, options: DispatchOptions, socket: ZMQSocket, admitted: AdmittedKeys? = nil
     ) {
         self.format = format
         self.local = local
@@ -34,7 +34,7 @@ public final class ClusterExperts: ExpertExecutor, @unchecked Sendable {
         self.socket = socket
         gate = KeyGate(admitted)
         poller = ZMQPoller([socket])
-        dispatcher = Dispatcher(board.adopt(), timing: timing, hasLocalExperts: local != nil)
+        dispatcher = Dispatcher(board.adopt(), timing: timing, hasLocalExperts: local != nil, options: options)
     }
 
     /// The epoch, where any worker has experts.

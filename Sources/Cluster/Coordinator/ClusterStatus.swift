@@ -26,6 +26,8 @@ public struct ClusterStatus: Sendable, Encodable {
         public let bytesReceived: Int
         /// Batches that it did not answer, or not in time.
         public let failures: Int
+        /// Batches with which it was so late that others were asked as well.
+        public let hedges: Int
         /// From the last byte sent to the whole answer, a moving average.
         public let millisecondsPerBatch: Double
         /// Bytes of the experts that it was last given and has in memory, of those that it is to have; 0 of 0 for a
@@ -74,7 +76,7 @@ extension ClusterStatus {
                     state: member.liveness.state.rawValue,
                     experts: counts[id] ?? 0, memoryBudget: member.join.memoryBudget, threads: member.join.threads,
                     batches: traffic.batches, rows: traffic.rows, bytesSent: traffic.bytesSent,
-                    bytesReceived: traffic.bytesReceived, failures: traffic.failures,
+                    bytesReceived: traffic.bytesReceived, failures: traffic.failures, hedges: traffic.hedges,
                     millisecondsPerBatch: traffic.secondsPerBatch * 1000,
                     loadedBytes: member.loading?.loaded ?? 0, wantedBytes: member.loading?.wanted ?? 0,
                     weightsReceived: member.loading?.received ?? 0)

@@ -26,24 +26,28 @@ public final class Coordinator: Sendable {
     ///   - protection: which decides whether HOST may be other than this machine's loopback.
     ///   - localExperts: compute what no worker owns or answers; nil leaves such requests to fail.
     ///   - replicas: how many workers are to hold each expert, as far as their memory goes.
+    ///   - options: how requests are guarded against workers that fail them.
     /// - Throws: ``ClusterError`` for an endpoint that `protection` does not allow, or that cannot be bound, and for keys
     ///   that cannot be read; `CheckpointError`.
     public convenience init(
         checkpoint: Checkpoint, precision: Precision, bind: String,
         protection: Protection<CoordinatorKeys> = .thisMachineOnly, localExperts: sending (any ExpertExecutor)?,
-        replicas: Int = 2, log: Log
+        replicas: Int = 2, options: DispatchOptions = DispatchOptions(), log: Log
     ) throws {
         try self.init(
             model: ModelIdentity(checkpoint), precision: precision,
             bind: Endpoint(bind, beyondThisMachine: protection.reachesBeyondThisMachine), protection: protection,
-            localExperts: localExperts, weights: checkpoint, replicas: replicas, timing: ClusterTiming(), log: log)
+            localExperts: localExperts, weights: checkpoint, replicas: replicas, timing: ClusterTiming(),
+            options: options,
+            log: log)
     }
 
     /// - Parameter weights: where the tensors come from for workers that have no checkpoint; nil refuses them.
     package init(
         model: ModelIdentity, precision: Precision, bind: Endpoint,
         protection: Protection<CoordinatorKeys> = .thisMachineOnly, localExperts: sending (any ExpertExecutor)?,
-        weights checkpoint: Checkpoint? = nil, replicas: Int = 1, timing: ClusterTiming, log: Log
+        weights checkpoint: Checkpoint? = nil, replicas: Int = 1, timing: ClusterTiming,
+        options: DispatchOptions = DispatchOptions(hedging: .never), log: Log
     ) throws {
         protection.warn(log)
         let format = ExpertRowFormat(precision: precision, hiddenSize: model.shape.hiddenSize)
@@ -96,8 +100,8 @@ public final class Coordinator: Sendable {
         }
         let board = PlacementBoard(Routes(membership.placement, links: []))
         executor = ClusterExperts(
-            format: format, local: localExperts, board: board, counters: counters, timing: timing, socket: data,
-            admitted: authenticator?.admitted)
+            format: format, local: localExperts, board: board, counters: counters, timing: timing, options: options,
+            socket: data, admitted: authenticator?.admitted)
         thread = BackgroundThread("cluster-control") { [wakeup, stopping, bulletin, counters, authenticator] in
             do {
                 let loop = try ControlLoop(

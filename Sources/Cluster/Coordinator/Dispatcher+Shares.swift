@@ -19,18 +19,6 @@ extension Dispatcher {
         flights.first { $0.number == shares[share].part }?.part
     }
 
-    /// A share was sent. The worker computes first what it was sent before.
-    package mutating func sent(_ share: Int, bytes: Int, at now: ContinuousClock.Instant) {
-        let worker = shares[share].worker
-        var limit = records[worker].latencies.limit(assignments: shares[share].items.count)
-        for other in shares where other.isActive && other.isSent && other.worker == worker {
-            limit += records[worker].latencies.limit(assignments: other.items.count)
-        }
-        let bounds = timing.batchDeadline
-        let patience = min(max(.seconds(limit), bounds.lowerBound), bounds.upperBound)
-        shares[share].sent(bytes: bytes, at: now, patience: patience)
-    }
-
     /// The worker's data socket is not connected.
     package mutating func unreachable(_ share: Int, at now: ContinuousClock.Instant) {
         if canDoWithout(share, at: now) {
@@ -77,53 +65,11 @@ extension Dispatcher {
         giveUp(share, because: "could not compute \(shares[share].items.count) rows", isSettled: true, at: now)
     }
 
-    private func flight(of share: Int) -> Int? { flights.firstIndex { $0.number == shares[share].part } }
-
-    /// Gives up on shares of the first batch whose workers are not to be waited for: also when one was just given up on
-    /// for another batch.
-    mutating func giveUpOnHopeless(at now: ContinuousClock.Instant) {
-        let isPatient = isCatchingUp(at: now)
-        for share in shares.indices where shares[share].isActive && shares[share].part == flights[0].number {
-            let record = records[shares[share].worker]
-            if now > shares[share].deadline, !isPatient {
-                giveUp(share, because: "did not answer in time for \(shares[share].items.count) rows", at: now)
-            } else if record.link.availability == .gone {
-                giveUp(share, because: "is gone", at: now)
-            } else if !record.isUsable(at: now), canDoWithout(share, at: now) {
-                giveUp(share, because: "is silent", at: now)
-            }
-        }
-    }
-
-    /// Waits no longer for a share: what is missing of it is to be shared out anew, and not to this worker.
-    private mutating func giveUp(
-        _ share: Int, because reason: String, isSettled: Bool = false, at now: ContinuousClock.Instant
-    ) {
-        let worker = shares[share].worker
-        end(share, isSettled: isSettled, at: now)
-        records[worker].link.update { $0.failures += 1 }
-        guard let flight = flight(of: share) else { return }
-        flights[flight].misfortune = "worker \(records[worker].link.id) \(reason)"
-        flights[flight].isExcluded[worker] = true
-        for item in shares[share].items where flights[flight].isMissing(item.assignment) {
-            flights[flight].undecided.append(item.assignment)
-        }
-    }
+    func flight(of share: Int) -> Int? { flights.firstIndex { $0.number == shares[share].part } }
 
     /// - Parameter isSettled: no answer is owed.
     mutating func end(_ share: Int, isSettled: Bool = false, at now: ContinuousClock.Instant) {
         shares[share].end()
         if shares[share].isSent, !isSettled { records[shares[share].worker].abandoned(shares[share], at: now) }
-    }
-
-    /// Whether somebody else can compute what a worker was given.
-    private func canDoWithout(_ share: Int, at now: ContinuousClock.Instant) -> Bool {
-        guard !hasLocalExperts, let flight = flight(of: share) else { return true }
-        return shares[share].items.allSatisfy {
-            let expert = Int(flights[flight].assignment($0.assignment).expert)
-            return routes.holders(layer: flights[flight].part.layer, expert: expert).contains {
-                $0 != shares[share].worker && isEligible($0, for: flight, at: now)
-            }
-        }
     }
 }

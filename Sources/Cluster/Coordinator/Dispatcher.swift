@@ -20,6 +20,8 @@ package struct Dispatcher {
 
     let timing: ClusterTiming
     let hasLocalExperts: Bool
+    let options: DispatchOptions
+    var budget = HedgeBudget()
     package private(set) var routes: Routes
     var records: [WorkerRecord]
     /// Under way, in the order in which they were begun.
@@ -36,13 +38,14 @@ package struct Dispatcher {
     private var forming: [Int?] = []
 
     /// When lateness was judged last, and until when it is not.
-    private var lookedAt: ContinuousClock.Instant?
-    private var catchingUpUntil: ContinuousClock.Instant?
+    var lookedAt: ContinuousClock.Instant?
+    var catchingUpUntil: ContinuousClock.Instant?
 
-    package init(_ routes: Routes, timing: ClusterTiming, hasLocalExperts: Bool) {
+    package init(_ routes: Routes, timing: ClusterTiming, hasLocalExperts: Bool, options: DispatchOptions) {
         self.routes = routes
         self.timing = timing
         self.hasLocalExperts = hasLocalExperts
+        self.options = options
         records = routes.links.map(WorkerRecord.init)
     }
 
@@ -50,9 +53,17 @@ package struct Dispatcher {
 
     /// From now on this placement holds. No batch is under way.
     package mutating func adopt(_ newest: Routes) {
+        let previous = records
         routes = newest
         // A worker that still owes an answer owes it under the new placement too.
         records = newest.links.map { link in records.first { $0.link === link } ?? WorkerRecord(link) }
+        for index in shares.indices where shares[index].isActive {
+            if let worker = self.worker(previous[shares[index].worker].link.id) {
+                shares[index].worker = worker
+            } else {
+                shares[index].end()
+            }
+        }
     }
 
     /// Forgets the batches under way: their memory may go away, so nothing that still comes may be taken for theirs.
@@ -86,21 +97,16 @@ package struct Dispatcher {
             if !flights[0].here.isEmpty { return .compute }
             if flights[0].missing > 0 {
                 giveUpOnHopeless(at: now)
-                guard !flights[0].undecided.isEmpty else { return .wait(milliseconds: 5) }
-                try divide(0, at: now)
+                if !flights[0].undecided.isEmpty {
+                    try divide(0, at: now)
+                } else if try !hedge(at: now), !flights[0].takeSpare() {
+                    return .wait(milliseconds: millisecondsToWait(at: now))
+                }
             } else if try !beginPart(of: 0, at: now) {
                 idleFlights.append(flights.removeFirst())
                 return .finished
             }
         }
-    }
-
-    /// Whether nobody is to be called late yet: after a time in which this process was stopped or busy, answers that came
-    /// meanwhile are taken first, and those that were under way.
-    mutating func isCatchingUp(at now: ContinuousClock.Instant) -> Bool {
-        if let lookedAt, lookedAt.duration(to: now) > .milliseconds(100) { catchingUpUntil = now + .milliseconds(20) }
-        lookedAt = now
-        return catchingUpUntil.map { now < $0 } ?? false
     }
 
     /// The next share to be sent, of any batch.
@@ -109,7 +115,8 @@ package struct Dispatcher {
     }
 
     /// Shares out what is undecided.
-    private mutating func divide(_ flight: Int, at now: ContinuousClock.Instant) throws {
+    /// - Parameter isHedge: it has been asked for before.
+    mutating func divide(_ flight: Int, isHedge: Bool = false, at now: ContinuousClock.Instant) throws {
         let part = flights[flight].part
         eligible.removeAll(keepingCapacity: true)
         for worker in records.indices { eligible.append(isEligible(worker, for: flight, at: now)) }
@@ -122,29 +129,36 @@ package struct Dispatcher {
             let index = flights[flight].undecided[position]
             let assignment = part.assignments[Int(index)]
             if let worker = balancer.worker(for: assignment.expert) {
-                add(index, to: worker, flight, at: now)
-            } else if hasLocalExperts {
-                flights[flight].computeHere(index)
+                add(index, to: worker, flight, isHedge, at: now)
+            } else if !hasLocalExperts {
+                add(index, to: try waitingHolder(of: assignment, flight), flight, isHedge, at: now)
+            } else if isHedge {
+                flights[flight].computeHereIfLate(index)
             } else {
-                add(index, to: try waitingHolder(of: assignment, flight), flight, at: now)
+                flights[flight].computeHere(index)
             }
         }
-        flights[flight].undecided.removeAll(keepingCapacity: true)
+        flights[flight].decided()
     }
 
-    private mutating func add(_ index: Int32, to worker: Int, _ flight: Int, at now: ContinuousClock.Instant) {
-        let share = forming[worker] ?? beginShare(for: worker, flight, at: now)
+    private mutating func add(
+        _ index: Int32, to worker: Int, _ flight: Int, _ isHedge: Bool, at now: ContinuousClock.Instant
+    ) {
+        let share = forming[worker] ?? beginShare(for: worker, flight, isHedge, at: now)
         forming[worker] = share
+        flights[flight].ask(index)
         shares[share].add(index, row: flights[flight].assignment(index).row)
     }
 
-    private mutating func beginShare(for worker: Int, _ flight: Int, at now: ContinuousClock.Instant) -> Int {
+    private mutating func beginShare(
+        for worker: Int, _ flight: Int, _ isHedge: Bool, at now: ContinuousClock.Instant
+    ) -> Int {
         lastSequence += 1
         if !shares.contains(where: { !$0.isActive }) { shares.append(WorkerShare()) }
         let free = shares.firstIndex { !$0.isActive } ?? 0
         shares[free].begin(
-            lastSequence, part: flights[flight].number, rowCount: flights[flight].part.rowCount, worker: worker,
-            at: now, patience: timing.batchDeadline.lowerBound)
+            lastSequence, epoch: routes.epoch, part: flights[flight].number, rowCount: flights[flight].part.rowCount,
+            worker: worker, isHedge: isHedge, at: now, patience: timing.batchDeadline.lowerBound)
         return free
     }
 

@@ -9,13 +9,17 @@ struct Flight {
     private(set) var number: UInt64 = 0
     /// By assignment of the part: whether its output is in its slot.
     private var isDone: [Bool] = []
+    /// By assignment: how many have been asked for it and may still answer, the coordinator included.
+    private var asked: [UInt8] = []
     /// Assignments that are not done.
     private(set) var missing = 0
     /// Assignments that nobody has been asked for yet.
-    var undecided: [Int32] = []
+    private(set) var undecided: [Int32] = []
     /// What the coordinator is to compute itself, and where in the part that is.
     private(set) var here: [ExpertAssignment] = []
     private var indexesHere: [Int32] = []
+    /// What somebody is late with: the coordinator computes it too, expert by expert, unless it comes before.
+    private var spare: [Int32] = []
     /// By worker: not to be asked again for this part.
     var isExcluded: [Bool] = []
     /// The last reason for which a worker did not compute what it was to.
@@ -42,8 +46,10 @@ struct Flight {
         self.number = number
         missing = next.count
         isDone.reset(to: false, count: next.count)
+        asked.reset(to: 0, count: next.count)
         isExcluded.reset(to: false, count: workers)
         clearHere()
+        spare.removeAll(keepingCapacity: true)
         undecided.removeAll(keepingCapacity: true)
         for index in 0..<Int32(next.count) { undecided.append(index) }
         return true
@@ -53,9 +59,40 @@ struct Flight {
 
     func isMissing(_ index: Int32) -> Bool { !isDone[Int(index)] }
 
+    /// Everything has been decided.
+    mutating func decided() { undecided.removeAll(keepingCapacity: true) }
+
+    mutating func ask(_ index: Int32) { asked[Int(index)] += 1 }
+
+    /// One of those who were asked will not answer.
+    mutating func unask(_ index: Int32) {
+        asked[Int(index)] -= 1
+        if asked[Int(index)] == 0, isMissing(index) { undecided.append(index) }
+    }
+
+    /// Somebody else is to be asked as well.
+    mutating func askAnother(_ index: Int32) { undecided.append(index) }
+
     mutating func computeHere(_ index: Int32) {
+        ask(index)
         here.append(assignment(index))
         indexesHere.append(index)
+    }
+
+    mutating func computeHereIfLate(_ index: Int32) {
+        ask(index)
+        spare.append(index)
+    }
+
+    /// Goes on to another expert of what is late; false when there is none.
+    mutating func takeSpare() -> Bool {
+        guard let first = spare.first(where: isMissing) else { return false }
+        let expert = assignment(first).expert
+        for index in spare where assignment(index).expert == expert && isMissing(index) {
+            here.append(assignment(index))
+            indexesHere.append(index)
+        }
+        return true
     }
 
     mutating func computedHere() {
@@ -69,7 +106,7 @@ struct Flight {
     }
 
     mutating func done(_ index: Int32) {
-        guard !isDone[Int(index)] else { return }
+        guard isMissing(index) else { return }
         isDone[Int(index)] = true
         missing -= 1
     }

@@ -32,6 +32,13 @@ package struct LatencyHistory: Sendable {
         estimates[size] = estimate
     }
 
+    /// Seconds within which nearly all answers of that size have come: three deviations above the mean. Nil where there
+    /// have been too few to tell.
+    package func usual(assignments: Int) -> Double? {
+        guard let own = estimates[Self.sizeClass(of: assignments)], own.count >= 16 else { return nil }
+        return own.mean + 3 * own.deviation
+    }
+
     /// Seconds after which an answer is not to be expected any more, when nothing else is to be done first: four
     /// deviations above the mean.
     package func limit(assignments: Int) -> Double {

@@ -12,6 +12,8 @@ package final class WorkerLink: Sendable {
         package var bytesReceived = 0
         /// Answers that did not come in time, or said that the worker could not.
         package var failures = 0
+        /// Answers that were late, so that others were asked as well.
+        package var hedges = 0
         /// Moving averages over the last dozen or so answers.
         package var secondsPerBatch = 0.0
         package var secondsPerAssignment = 0.0

@@ -14,13 +14,18 @@ struct WorkerRecord {
     /// The last answer given up on. A worker that owes one is not asked again, lest every batch wait for it in vain. It
     /// answers in order, so this one settles those before it.
     private var debt: Debt?
+    /// Others were asked for what it was late with: it gets no more before it has answered.
+    var isLagging = false
     private var answeredAt: ContinuousClock.Instant?
 
     init(_ link: WorkerLink) { self.link = link }
 
-    /// Whether to ask this worker rather than compute locally.
-    func isUsable(at now: ContinuousClock.Instant) -> Bool {
-        link.availability == .available && debt.map { now >= $0.until } ?? true
+    /// Whether to ask this worker rather than another.
+    func isUsable(at now: ContinuousClock.Instant) -> Bool { !isLagging && !isSilent(at: now) }
+
+    /// Whether what it was asked for is to be computed elsewhere, where that can be.
+    func isSilent(at now: ContinuousClock.Instant) -> Bool {
+        !(link.availability == .available && debt.map { now >= $0.until } ?? true)
     }
 
     /// A share has come back. What the worker did for a batch before is not this share's time.
@@ -38,12 +43,14 @@ struct WorkerRecord {
             $0.bytesReceived += bytesReceived
         }
         answeredAt = now
+        isLagging = false
         debt = nil
     }
 
     /// An answer is not waited for any longer. It can be lost together with its connection: after a while the worker is
     /// tried again.
     mutating func abandoned(_ share: WorkerShare, at now: ContinuousClock.Instant) {
+        isLagging = false
         if let debt, debt.sequence > share.sequence { return }
         debt = Debt(
             sequence: share.sequence, assignments: share.items.count, begunAt: share.begunAt, patience: share.patience,

@@ -26,6 +26,12 @@ package struct WorkerShare {
     private(set) var begunAt = ContinuousClock.now
     private(set) var deadline = ContinuousClock.now
     private(set) var bytesSent = 0
+    /// When others are asked for its rows as well.
+    private(set) var hedgeAt: ContinuousClock.Instant?
+    /// Of rows that another worker is late with.
+    private(set) var isHedge = false
+    /// What its answer must say.
+    private(set) var epoch: UInt64 = 0
     /// Not connected when tried last.
     var retryAt: ContinuousClock.Instant?
 
@@ -33,17 +39,19 @@ package struct WorkerShare {
     var patience: Duration { begunAt.duration(to: deadline) }
 
     mutating func begin(
-        _ sequence: UInt64, part: UInt64, rowCount: Int, worker: Int, at now: ContinuousClock.Instant,
-        patience: Duration
+        _ sequence: UInt64, epoch: UInt64, part: UInt64, rowCount: Int, worker: Int, isHedge: Bool,
+        at now: ContinuousClock.Instant, patience: Duration
     ) {
         for row in rows { positions[Int(row)] = -1 }
         rows.removeAll(keepingCapacity: true)
         items.removeAll(keepingCapacity: true)
         while positions.count < rowCount { positions.append(-1) }
         self.sequence = sequence
+        self.epoch = epoch
+        self.isHedge = isHedge
         self.part = part
         self.worker = worker
-        (isActive, isSent, bytesSent, retryAt) = (true, false, 0, nil)
+        (isActive, isSent, bytesSent, retryAt, hedgeAt) = (true, false, 0, nil, nil)
         (begunAt, deadline) = (now, now + patience)
     }
 
@@ -55,11 +63,14 @@ package struct WorkerShare {
         items.append(Item(assignment: assignment, position: positions[Int(row)]))
     }
 
-    mutating func sent(bytes: Int, at now: ContinuousClock.Instant, patience: Duration) {
+    mutating func sent(bytes: Int, at now: ContinuousClock.Instant, patience: Duration, hedgingAfter delay: Duration?) {
         isSent = true
         bytesSent = bytes
         (begunAt, deadline) = (now, now + patience)
+        hedgeAt = isHedge ? nil : delay.map { now + $0 }
     }
+
+    mutating func hedged() { hedgeAt = nil }
 
     mutating func end() { isActive = false }
 }
