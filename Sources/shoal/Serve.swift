@@ -23,7 +23,7 @@ enum Serve: Command {
             Flag("listen", "HOST:PORT", "Where HTTP clients connect (default 127.0.0.1:8080; port 0: any)."),
             Flag("bind", "ENDPOINT", "Where workers join (default tcp://127.0.0.1:7070; port *: any)."),
             Flag("replicas", "N", "Workers that hold each expert, as memory allows (default 2; 1: its owner alone)."),
-            DispatchFlags.hedge,
+            DispatchFlags.hedge, DispatchFlags.verifyRate,
             Flag("no-local-experts", nil, "Compute no experts here: serve only while workers own them all."),
             Flag("served-model-name", "NAME", "The name clients use (default: the folder's)."),
             Flag("request-timeout", "SECONDS", "How long a request may take, waiting included (default: no limit)."),

@@ -40,7 +40,7 @@ final class FakeExperts: ExpertExecutor {
             for i in 0..<format.outputBytes {
                 mix(UInt8(truncatingIfNeeded: i))
                 batch.outputs.storeBytes(
-                    of: UInt8(truncatingIfNeeded: hash >> 32),
+                    of: UInt8(truncatingIfNeeded: hash >> 32) & 0xBF,  // Neither NaN nor infinity.
                     toByteOffset: Int(assignment.slot) * format.outputBytes + i,
                     as: UInt8.self)
             }

@@ -20,7 +20,7 @@ import Transformer
         workers: Int, localExperts: Bool, hedging: DispatchOptions.Hedging
     ) async throws -> (TestCluster, Valve) {
         let cluster = try TestCluster(
-            .int8, localExperts: localExperts, replicas: 2, options: DispatchOptions(hedging: hedging))
+            .int8, localExperts: localExperts, replicas: 2, options: DispatchOptions(hedging: hedging, verifyRate: 0.2))
         let valve = Valve()
         try cluster.addWorker { valve.pass() }
         for _ in 1..<workers { try cluster.addWorker() }

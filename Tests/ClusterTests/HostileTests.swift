@@ -59,6 +59,8 @@ import Transformer
                 [DataMessage.response(epoch: epoch, sequence: sequence + 1, assignments: count).bytes, outputs],
                 [DataMessage.response(epoch: epoch, sequence: sequence, assignments: count + 1).bytes, outputs],
                 [DataMessage.failure(epoch: epoch, sequence: sequence + 1, reason: "").bytes],
+                [DataMessage.response(epoch: epoch, sequence: sequence - 1, assignments: count).bytes, outputs],
+                [right.speaking(version: protocolVersion - 1), outputs],
                 [DataMessage.request(request).bytes], [right, outputs], [right, outputs],
             ] as [[[UInt8]]] {
                 try worker.data.send(frames)
@@ -71,7 +73,7 @@ import Transformer
         let dropped = cluster.coordinator.status.dropped
         for cause in [
             DropCause.wrongFrameCount, .wrongFrameSize, .malformedHeader, .oversizedHeader, .staleEpoch,
-            .unknownSequence, .outOfBounds, .unexpectedMessage,
+            .unknownSequence, .outOfBounds, .unexpectedMessage, .wrongProtocolVersion,
         ] { #expect((dropped[cause.rawValue] ?? 0) >= 3, "\(cause)") }
         #expect(cluster.log.all.count { $0.contains("cause=staleEpoch") } == 1, "each cause is logged once")
     }

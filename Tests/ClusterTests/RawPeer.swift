@@ -113,3 +113,8 @@ final class RawWorker: Sendable {
 extension DataMessage {
     var bytes: [UInt8] { withEncoded(Array.init) }
 }
+
+extension [UInt8] {
+    /// An encoded message, of which the protocol version is the first field.
+    func speaking(version: UInt32) -> [UInt8] { [self[0], UInt8(version)] + dropFirst(2) }
+}

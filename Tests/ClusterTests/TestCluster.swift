@@ -34,7 +34,8 @@ final class TestCluster {
     init(
         _ precision: Precision, workers: Int = 0, localExperts: Bool = true, replicas: Int = 1,
         bind: String = "tcp://127.0.0.1:0", protection: Protection<CoordinatorKeys> = .thisMachineOnly,
-        timing: ClusterTiming = TestCluster.timing, options: DispatchOptions = DispatchOptions(hedging: .never)
+        timing: ClusterTiming = TestCluster.timing,
+        options: DispatchOptions = DispatchOptions(hedging: .never, verifyRate: 0)
     ) throws {
         self.precision = precision
         coordinator = try Coordinator(

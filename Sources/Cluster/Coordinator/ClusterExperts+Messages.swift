@@ -83,9 +83,28 @@ extension ClusterExperts {
                 throw WireError(.wrongFrameSize)
             }
             guard !incoming.hasMore else { throw WireError(.wrongFrameCount) }
+            guard verifier.isFinite(incoming.bytes) else {
+                dispatcher.refused(share, at: .now)
+                throw WireError(.nonFiniteResult)
+            }
+            if let wrong = try wrongItem(in: outputs, of: share) {
+                dispatcher.accuse(share, of: wrong, at: .now)
+                throw WireError(.wrongResult)
+            }
             take(outputs, of: share)
             dispatcher.answered(share, bytes: incoming.bytes.count, at: .now)
         }
+    }
+
+    /// Computes some of the rows here too. Returns the first that differs.
+    private func wrongItem(in outputs: UnsafeRawPointer, of share: Int) throws -> WorkerShare.Item? {
+        guard let local, let batch = dispatcher.batch(of: share) else { return nil }
+        verifier.begin()
+        for (position, item) in dispatcher.shares[share].items.enumerated()
+        where dispatcher.isToVerify(item, of: share, earlier: verifier.count) {
+            verifier.add(batch.assignments[Int(item.assignment)], at: position)
+        }
+        return try verifier.firstWrong(in: outputs, of: batch, local).map { dispatcher.shares[share].items[$0] }
     }
 
     private func take(_ outputs: UnsafeRawPointer, of share: Int) {

@@ -12,12 +12,13 @@ public import Transformer
 /// synchronises. That thread owns the data socket and polls it itself.
 public final class ClusterExperts: ExpertExecutor, @unchecked Sendable {
     let format: ExpertRowFormat
-    private let local: (any ExpertExecutor)?
+    let local: (any ExpertExecutor)?
     private let board: PlacementBoard
     let counters: DropCounters
     let socket: ZMQSocket
     private var poller: ZMQPoller
     var gate: KeyGate
+    let verifier: RowVerifier
     let arena = WireArena(capacity: 16_384)
     let incoming = ZMQMessage(), outgoing = ZMQMessage()
 
@@ -34,7 +35,10 @@ public final class ClusterExperts: ExpertExecutor, @unchecked Sendable {
         self.socket = socket
         gate = KeyGate(admitted)
         poller = ZMQPoller([socket])
-        dispatcher = Dispatcher(board.adopt(), timing: timing, hasLocalExperts: local != nil, options: options)
+        dispatcher = Dispatcher(
+            board.adopt(), timing: timing, hasLocalExperts: local != nil, options: options,
+            seed: .random(in: .min ... .max))
+        verifier = RowVerifier(format)
     }
 
     /// The epoch, where any worker has experts.

@@ -75,6 +75,7 @@ final class ControlLoop {
             }
         }
         try sendRevokedAway()
+        try sendAccusedAway()
         // Whose connection it was, only a message to everyone can tell; and the monitor knows it before the socket does.
         if ContinuousClock.now < probingEnd {
             socket.refresh()
@@ -115,6 +116,14 @@ final class ControlLoop {
         seenChanges = admitted.changes
         for (id, key) in owners where !admitted.contains(key) {
             try perform(membership.expel(id, reason: "its key is not authorised any more", at: .now))
+        }
+    }
+
+    /// The engine's thread may have found that a worker's results are wrong.
+    private func sendAccusedAway() throws {
+        for (id, link) in links {
+            guard let accusation = link.accusation else { continue }
+            try perform(membership.expel(id, reason: accusation, mayReturn: false, at: .now))
         }
     }
 

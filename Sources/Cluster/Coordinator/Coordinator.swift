@@ -47,7 +47,7 @@ public final class Coordinator: Sendable {
         model: ModelIdentity, precision: Precision, bind: Endpoint,
         protection: Protection<CoordinatorKeys> = .thisMachineOnly, localExperts: sending (any ExpertExecutor)?,
         weights checkpoint: Checkpoint? = nil, replicas: Int = 1, timing: ClusterTiming,
-        options: DispatchOptions = DispatchOptions(hedging: .never), log: Log
+        options: DispatchOptions = DispatchOptions(hedging: .never, verifyRate: 0), log: Log
     ) throws {
         protection.warn(log)
         let format = ExpertRowFormat(precision: precision, hiddenSize: model.shape.hiddenSize)
@@ -112,6 +112,11 @@ public final class Coordinator: Sendable {
                 log(.error, "the control thread could not start", [("error", "\(error)")])
                 bulletin.update(membership, links: [:], hasEnded: true)
             }
+        }
+        if options.verifyRate > 0, !hasLocalExperts {
+            log(
+                .info,
+                "what workers return is not verified: local experts are off, so there is nothing to compare it with")
         }
         log(
             .info, "waiting for workers",

@@ -11,9 +11,11 @@ extension Dispatcher {
         let count = shares[share].items.count
         var limit = latencies.limit(assignments: count)
         var usual = latencies.usual(assignments: count)
-        for other in shares where other.isActive && other.isSent && other.worker == shares[share].worker {
-            limit += latencies.limit(assignments: other.items.count)
-            usual = latencies.usual(assignments: other.items.count).flatMap { time in usual.map { $0 + time } }
+        for other in shares.indices
+        where shares[other].isActive && shares[other].isSent && shares[other].worker == shares[share].worker {
+            let earlier = shares[other].items.count
+            limit += latencies.limit(assignments: earlier)
+            usual = latencies.usual(assignments: earlier).flatMap { time in usual.map { $0 + time } }
         }
         let bounds = timing.batchDeadline
         let delay: Duration? =
@@ -43,12 +45,12 @@ extension Dispatcher {
         for share in shares.indices where shares[share].isActive {
             let flight = flight(of: share)
             if let flight, flight > 0 { continue }
-            let record = records[shares[share].worker]
+            let worker = shares[share].worker
             if now > shares[share].deadline, !isPatient {
                 giveUp(share, because: "did not answer in time for \(shares[share].items.count) rows", at: now)
-            } else if record.link.availability == .gone {
+            } else if records[worker].link.availability == .gone {
                 giveUp(share, because: "is gone", at: now)
-            } else if flight != nil, record.isSilent(at: now), canDoWithout(share, at: now) {
+            } else if flight != nil, records[worker].isSilent(at: now), canDoWithout(share, at: now) {
                 giveUp(share, because: "is silent", at: now)
             }
         }
@@ -76,8 +78,8 @@ extension Dispatcher {
     /// Until the next share is late, as far as that is sooner than what nobody announces: a worker that goes.
     func millisecondsToWait(at now: ContinuousClock.Instant) -> Int {
         var wait = Duration.milliseconds(5)
-        for share in shares where share.isActive {
-            if let time = share.hedgeAt { wait = min(wait, now.duration(to: time)) }
+        for share in shares.indices where shares[share].isActive {
+            if let time = shares[share].hedgeAt { wait = min(wait, now.duration(to: time)) }
         }
         return max(1, wait.milliseconds)
     }

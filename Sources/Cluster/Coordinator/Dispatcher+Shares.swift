@@ -57,7 +57,35 @@ extension Dispatcher {
         records[shares[share].worker].answered(shares[share], bytesReceived: bytes, at: now)
         shares[share].end()
         guard let flight = flight(of: share) else { return }
-        for item in shares[share].items { flights[flight].done(item.assignment) }
+        for item in shares[share].items { flights[flight].done(item.assignment, by: shares[share].worker) }
+    }
+
+    /// Whether the coordinator is to compute a row of an answer too, before the answer is taken.
+    /// - Parameter earlier: how many rows of the answer it computes already.
+    package mutating func isToVerify(_ item: WorkerShare.Item, of share: Int, earlier: Int) -> Bool {
+        guard sampler.isOn, isMissing(item, of: share) else { return false }
+        let isDrawn = sampler.draws()
+        return isDrawn || !records[shares[share].worker].hasAnswered && earlier < RowSampler.first
+    }
+
+    /// A worker has returned what cannot be a result.
+    package mutating func refused(_ share: Int, at now: ContinuousClock.Instant) {
+        giveUp(share, because: "returned NaN or infinity", isSettled: true, at: now)
+    }
+
+    /// A worker has returned a wrong row. Nothing that it computed is used, as far as it has not been.
+    package mutating func accuse(_ share: Int, of item: WorkerShare.Item, at now: ContinuousClock.Instant) {
+        let worker = shares[share].worker
+        if let batch = batch(of: share) {
+            let expert = batch.assignments[Int(item.assignment)].expert
+            records[worker].link.accuse(
+                "its result for expert \(expert) of layer \(batch.layer) is not what this coordinator computes: "
+                    + "its memory, processor, checkpoint or owner is not to be trusted; revoke its key, if it has one")
+        }
+        for flight in flights.indices { flights[flight].takeBack(from: worker) }
+        for other in shares.indices where shares[other].isActive && shares[other].worker == worker {
+            giveUp(other, because: "returned a wrong row", isSettled: other == share, at: now)
+        }
     }
 
     /// The worker says that it cannot compute a share.

@@ -22,6 +22,7 @@ package struct Dispatcher {
     let hasLocalExperts: Bool
     let options: DispatchOptions
     var budget = HedgeBudget()
+    var sampler: RowSampler
     package private(set) var routes: Routes
     var records: [WorkerRecord]
     /// Under way, in the order in which they were begun.
@@ -41,11 +42,15 @@ package struct Dispatcher {
     var lookedAt: ContinuousClock.Instant?
     var catchingUpUntil: ContinuousClock.Instant?
 
-    package init(_ routes: Routes, timing: ClusterTiming, hasLocalExperts: Bool, options: DispatchOptions) {
+    /// - Parameter seed: of the draw of rows to verify.
+    package init(
+        _ routes: Routes, timing: ClusterTiming, hasLocalExperts: Bool, options: DispatchOptions, seed: UInt64
+    ) {
         self.routes = routes
         self.timing = timing
         self.hasLocalExperts = hasLocalExperts
         self.options = options
+        sampler = RowSampler(rate: hasLocalExperts ? options.verifyRate : 0, seed: seed)
         records = routes.links.map(WorkerRecord.init)
     }
 

@@ -7,8 +7,9 @@ struct Flight {
     private(set) var part: ExpertBatch
     /// Of that part; grows with every part of every batch.
     private(set) var number: UInt64 = 0
-    /// By assignment of the part: whether its output is in its slot.
-    private var isDone: [Bool] = []
+    /// By assignment of the part: whose output is in its slot, nobody's or the coordinator's among them.
+    private var sources: [Int] = []
+    private static let nobody = -1, coordinator = -2
     /// By assignment: how many have been asked for it and may still answer, the coordinator included.
     private var asked: [UInt8] = []
     /// Assignments that are not done.
@@ -45,7 +46,7 @@ struct Flight {
         part.assignments = UnsafeBufferPointer(rebasing: next)
         self.number = number
         missing = next.count
-        isDone.reset(to: false, count: next.count)
+        sources.reset(to: Self.nobody, count: next.count)
         asked.reset(to: 0, count: next.count)
         isExcluded.reset(to: false, count: workers)
         clearHere()
@@ -57,7 +58,7 @@ struct Flight {
 
     func assignment(_ index: Int32) -> ExpertAssignment { part.assignments[Int(index)] }
 
-    func isMissing(_ index: Int32) -> Bool { !isDone[Int(index)] }
+    func isMissing(_ index: Int32) -> Bool { sources[Int(index)] == Self.nobody }
 
     /// Everything has been decided.
     mutating func decided() { undecided.removeAll(keepingCapacity: true) }
@@ -96,7 +97,7 @@ struct Flight {
     }
 
     mutating func computedHere() {
-        for index in indexesHere { done(index) }
+        for index in indexesHere { done(index, by: Self.coordinator) }
         clearHere()
     }
 
@@ -105,9 +106,21 @@ struct Flight {
         indexesHere.removeAll(keepingCapacity: true)
     }
 
-    mutating func done(_ index: Int32) {
-        guard isMissing(index) else { return }
-        isDone[Int(index)] = true
-        missing -= 1
+    /// One of those who were asked has computed it.
+    mutating func done(_ index: Int32, by source: Int) {
+        if isMissing(index) {
+            sources[Int(index)] = source
+            missing -= 1
+        }
+        unask(index)
+    }
+
+    /// What a worker computed is not to be relied upon.
+    mutating func takeBack(from worker: Int) {
+        for index in sources.indices where sources[index] == worker {
+            sources[index] = Self.nobody
+            missing += 1
+            if asked[index] == 0 { undecided.append(Int32(index)) }
+        }
     }
 }

@@ -24,6 +24,8 @@ package final class WorkerLink: Sendable {
     package let key: PublicKey?
     private let state = Atomic<Availability>(.available)
     private let counters = Mutex(Traffic())
+    private let hasAccuser = Atomic(false)
+    private let charge = Mutex<String?>(nil)
 
     package init(id: WorkerID, key: PublicKey? = nil) {
         self.id = id
@@ -33,6 +35,17 @@ package final class WorkerLink: Sendable {
     package var availability: Availability {
         get { state.load(ordering: .relaxed) }
         set { state.store(newValue, ordering: .relaxed) }
+    }
+
+    /// What it did, if it must not take part any more.
+    package var accusation: String? { isAccused ? charge.withLock { $0 } : nil }
+
+    var isAccused: Bool { hasAccuser.load(ordering: .acquiring) }
+
+    /// The control thread sends it away; no rows are given to it from now on. The first accusation stays.
+    func accuse(_ accusation: String) {
+        charge.withLock { if $0 == nil { $0 = accusation } }
+        hasAccuser.store(true, ordering: .releasing)
     }
 
     package var traffic: Traffic { counters.withLock { $0 } }

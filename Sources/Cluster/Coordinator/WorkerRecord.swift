@@ -17,6 +17,7 @@ struct WorkerRecord {
     /// Others were asked for what it was late with: it gets no more before it has answered.
     var isLagging = false
     private var answeredAt: ContinuousClock.Instant?
+    var hasAnswered: Bool { answeredAt != nil }
 
     init(_ link: WorkerLink) { self.link = link }
 
@@ -25,7 +26,7 @@ struct WorkerRecord {
 
     /// Whether what it was asked for is to be computed elsewhere, where that can be.
     func isSilent(at now: ContinuousClock.Instant) -> Bool {
-        !(link.availability == .available && debt.map { now >= $0.until } ?? true)
+        !(link.availability == .available && !link.isAccused && debt.map { now >= $0.until } ?? true)
     }
 
     /// A share has come back. What the worker did for a batch before is not this share's time.

@@ -88,11 +88,14 @@ package struct Membership {
     }
 
     /// A worker may not take part any more: it is told, and nothing is waited for.
-    package mutating func expel(_ id: WorkerID, reason: String, at now: ContinuousClock.Instant) -> [Effect] {
+    /// - Parameter mayReturn: whether it should try to join again, and not end.
+    package mutating func expel(
+        _ id: WorkerID, reason: String, mayReturn: Bool = true, at now: ContinuousClock.Instant
+    ) -> [Effect] {
         guard members[id] != nil else { return [] }
         return [
-            .send(.leave(reason: reason), to: id),
-            .log(.warning, "worker was sent away", fields(id) + [("reason", reason)]),
+            .send(mayReturn ? .leave(reason: reason) : .refuse(Refusal(cause: .unspecified, reason: reason)), to: id),
+            .log(mayReturn ? .warning : .error, "worker was sent away", fields(id) + [("reason", reason)]),
         ] + remove(id, at: now)
     }
 

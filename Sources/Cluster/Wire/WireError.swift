@@ -35,6 +35,10 @@ public enum DropCause: String, Sendable, CaseIterable {
     case wrongDigest
     /// A worker that could not compute what it was asked for.
     case expertFailure
+    /// NaN or infinity where an expert's output was due.
+    case nonFiniteResult
+    /// An expert's output that is not what the coordinator computes.
+    case wrongResult
 }
 
 /// A message was not taken, and is to be counted.

@@ -7,8 +7,12 @@ enum DispatchFlags {
         "Milliseconds after which rows that a worker owes are computed elsewhere too (default auto: later than nearly "
             + "all of its answers came; 0: never).")
 
+    static let verifyRate = Flag(
+        "verify-rate", "R", "Part of the workers' rows to compute here too and compare, 0 to 1 (default 0.001).")
+
     static func options(_ arguments: Arguments) throws(UsageError) -> DispatchOptions {
         var options = DispatchOptions()
+        options.verifyRate = try arguments.number("verify-rate", in: 0...1) ?? options.verifyRate
         guard arguments.string("hedge") != "auto" else { return options }
         if let milliseconds = try arguments.number("hedge", in: 0...1e6) {
             options.hedging = milliseconds == 0 ? .never : .after(.milliseconds(milliseconds))
