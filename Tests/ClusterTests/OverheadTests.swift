@@ -6,10 +6,15 @@ import Transformer
 
 /// What the way to the workers and back costs. Timings are printed, not judged: other work on the machine decides them.
 @Suite(.serialized) struct OverheadTests {
-    /// Computes nothing.
+    /// Everything is zero.
     private final class NoExperts: ExpertExecutor {
+        private let format: ExpertRowFormat
+        init(_ format: ExpertRowFormat) { self.format = format }
         func beginStep() {}
-        func start(_ batch: ExpertBatch) {}
+        func start(_ batch: ExpertBatch) {
+            batch.outputs.initializeMemory(
+                as: UInt8.self, repeating: 0, count: batch.assignments.count * format.outputBytes)
+        }
         func finish() {}
     }
 
@@ -31,7 +36,7 @@ import Transformer
                 model: model, coordinators: [CoordinatorAddress(coordinator.endpoint, protection: protection)],
                 threads: 1, memory: nil, name: "test",
                 log: .silent,
-                makeExperts: { _ in NoExperts() })
+                makeExperts: { NoExperts(ExpertRowFormat(precision: $0, hiddenSize: shape.hiddenSize)) })
         }
         for worker in workers { Thread { try? worker.run() }.start() }
         defer {

@@ -31,7 +31,7 @@ package struct WorkerShare {
     /// Of rows that another worker is late with.
     private(set) var isHedge = false
     /// What its answer must say.
-    private(set) var epoch: UInt64 = 0
+    package private(set) var epoch: UInt64 = 0
     /// Not connected when tried last.
     var retryAt: ContinuousClock.Instant?
 
