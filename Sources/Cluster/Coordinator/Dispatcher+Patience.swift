@@ -48,7 +48,7 @@ extension Dispatcher {
             let worker = shares[share].worker
             if now > shares[share].deadline, !isPatient {
                 giveUp(share, because: "did not answer in time for \(shares[share].items.count) rows", at: now)
-            } else if records[worker].link.availability == .gone {
+            } else if records[worker].isGone {
                 giveUp(share, because: "is gone", at: now)
             } else if flight != nil, records[worker].isSilent(at: now), canDoWithout(share, at: now) {
                 giveUp(share, because: "is silent", at: now)

@@ -180,12 +180,11 @@ package struct Dispatcher {
             throw ClusterError(
                 "\(what) has no owner, and local experts are off; add a worker, or memory to one")
         }
-        let misfortune = flights[flight].misfortune
-        if misfortune == nil, let holder = holders.first(where: { records[$0].link.availability != .gone }) {
+        if let holder = holders.first(where: { !flights[flight].isExcluded[$0] && !records[$0].isGone }) {
             return holder
         }
         throw ClusterError(
-            "\(what) cannot be computed: \(misfortune ?? "its workers are gone"), no other worker has it, and local "
-                + "experts are off; add a worker, or start the coordinator with local experts")
+            "\(what) cannot be computed: \(flights[flight].misfortune ?? "its workers are gone"), no other worker has "
+                + "it, and local experts are off; add a worker, or start the coordinator with local experts")
     }
 }

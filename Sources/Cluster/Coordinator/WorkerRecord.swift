@@ -21,6 +21,9 @@ struct WorkerRecord {
 
     init(_ link: WorkerLink) { self.link = link }
 
+    /// Whether nothing can be had from it any more.
+    var isGone: Bool { link.availability == .gone || link.isAccused }
+
     /// Whether to ask this worker rather than another.
     func isUsable(at now: ContinuousClock.Instant) -> Bool { !isLagging && !isSilent(at: now) }
 
