@@ -5,7 +5,7 @@ package struct Placement: Sendable, Equatable {
         package var id: WorkerID
         /// How many experts, over all layers, its memory holds.
         package var capacity: Int
-        /// Its share grows with this.
+        /// How fast it is beside the others, 1 or more: its share grows with this.
         package var weight: Int
 
         package init(id: WorkerID, capacity: Int, weight: Int) {
@@ -15,14 +15,14 @@ package struct Placement: Sendable, Equatable {
         }
     }
 
-    package private(set) var epoch: UInt64
+    package internal(set) var epoch: UInt64
     package let shape: ModelShape
     /// Who takes part, by identity.
-    package let candidates: [Candidate]
+    package internal(set) var candidates: [Candidate]
     package let workers: [WorkerID]
     /// [layers][experts]: who holds it, as indexes into `workers`: its owner, then the replicas. Empty for what is left to
     /// the coordinator.
-    package private(set) var holders: [[Int]]
+    package internal(set) var holders: [[Int]]
 
     /// Everything is left to the coordinator.
     package init(epoch: UInt64, shape: ModelShape) {
@@ -64,10 +64,10 @@ extension Placement {
     /// depends on nothing but the arguments, and not on the candidates' order.
     ///
     /// What workers have loaded, that is what they hold in `loaded`, they keep as replicas where there is room, up to
-    /// `copies` of an expert in all. ``replicated(epoch:copies:)`` adds new ones.
+    /// `copies` of an expert in all. ``replicated(epoch:copies:loads:)`` adds new ones, and says what both are.
     package init(
         epoch: UInt64, shape: ModelShape, candidates: [Candidate], previous: Placement, loaded: Placement? = nil,
-        copies: Int = 1
+        copies: Int? = 1, loads: [Double] = []
     ) {
         let candidates = candidates.sorted { $0.id < $1.id }
         self.epoch = epoch
@@ -103,34 +103,7 @@ extension Placement {
             }
             self.holders += owners.map { $0.flatMap { $0 < candidates.count ? [$0] : nil } ?? [] }
         }
-        let kept = holders(in: loaded ?? previous)
-        replicate(copies: copies) { pair, index in kept[pair].contains(index) }
-    }
-
-    /// Adds replicas until `copies` workers hold each expert, as far as memory goes.
-    package func replicated(epoch: UInt64, copies: Int) -> Placement {
-        var result = self
-        result.epoch = epoch
-        result.replicate(copies: copies) { _, _ in true }
-        return result
-    }
-
-    private mutating func replicate(copies: Int, mayTake: (_ pair: Int, _ index: Int) -> Bool) {
-        var counts = self.counts
-        for copy in 1..<max(1, min(copies, candidates.count)) {
-            // Layer by layer for each expert, so that where memory ends no layer is left out.
-            for expert in 0..<shape.experts {
-                for pair in stride(from: expert, to: holders.count, by: shape.experts)
-                where holders[pair].count == copy {
-                    let index = Self.leastLoaded(counts, candidates) {
-                        !holders[pair].contains($0) && mayTake(pair, $0)
-                    }
-                    guard let index else { continue }
-                    holders[pair].append(index)
-                    counts[index] += 1
-                }
-            }
-        }
+        replicate(copies: copies, loads: loads, held: holders(in: loaded ?? previous), mayLoad: false)
     }
 
     /// Gives one expert after the other to the least loaded.
