@@ -187,6 +187,51 @@ void   shoal__loading__free_unpacked
   assert(message->base.descriptor == &shoal__loading__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   shoal__computed__init
+                     (Shoal__Computed         *message)
+{
+  static const Shoal__Computed init_value = SHOAL__COMPUTED__INIT;
+  *message = init_value;
+}
+size_t shoal__computed__get_packed_size
+                     (const Shoal__Computed *message)
+{
+  assert(message->base.descriptor == &shoal__computed__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t shoal__computed__pack
+                     (const Shoal__Computed *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &shoal__computed__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t shoal__computed__pack_to_buffer
+                     (const Shoal__Computed *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &shoal__computed__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Shoal__Computed *
+       shoal__computed__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Shoal__Computed *)
+     protobuf_c_message_unpack (&shoal__computed__descriptor,
+                                allocator, len, data);
+}
+void   shoal__computed__free_unpacked
+                     (Shoal__Computed *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &shoal__computed__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   shoal__assign__init
                      (Shoal__Assign         *message)
 {
@@ -1119,6 +1164,57 @@ const ProtobufCMessageDescriptor shoal__loading__descriptor =
   (ProtobufCMessageInit) shoal__loading__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor shoal__computed__field_descriptors[2] =
+{
+  {
+    "work",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Shoal__Computed, work),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "nanoseconds",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Shoal__Computed, nanoseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned shoal__computed__field_indices_by_name[] = {
+  1,   /* field[1] = nanoseconds */
+  0,   /* field[0] = work */
+};
+static const ProtobufCIntRange shoal__computed__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor shoal__computed__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "shoal.Computed",
+  "Computed",
+  "Shoal__Computed",
+  "shoal",
+  sizeof(Shoal__Computed),
+  2,
+  shoal__computed__field_descriptors,
+  shoal__computed__field_indices_by_name,
+  1,  shoal__computed__number_ranges,
+  (ProtobufCMessageInit) shoal__computed__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCFieldDescriptor shoal__assign__field_descriptors[5] =
 {
   {
@@ -1390,7 +1486,7 @@ const ProtobufCMessageDescriptor shoal__refuse__descriptor =
   (ProtobufCMessageInit) shoal__refuse__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor shoal__control_message__field_descriptors[9] =
+static const ProtobufCFieldDescriptor shoal__control_message__field_descriptors[10] =
 {
   {
     "protocol_version",
@@ -1500,9 +1596,22 @@ static const ProtobufCFieldDescriptor shoal__control_message__field_descriptors[
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "computed",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Shoal__ControlMessage, body_case),
+    offsetof(Shoal__ControlMessage, computed),
+    &shoal__computed__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned shoal__control_message__field_indices_by_name[] = {
   2,   /* field[2] = assign */
+  9,   /* field[9] = computed */
   4,   /* field[4] = heartbeat */
   1,   /* field[1] = join */
   5,   /* field[5] = leave */
@@ -1515,7 +1624,7 @@ static const unsigned shoal__control_message__field_indices_by_name[] = {
 static const ProtobufCIntRange shoal__control_message__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 9 }
+  { 0, 10 }
 };
 const ProtobufCMessageDescriptor shoal__control_message__descriptor =
 {
@@ -1525,7 +1634,7 @@ const ProtobufCMessageDescriptor shoal__control_message__descriptor =
   "Shoal__ControlMessage",
   "shoal",
   sizeof(Shoal__ControlMessage),
-  9,
+  10,
   shoal__control_message__field_descriptors,
   shoal__control_message__field_indices_by_name,
   1,  shoal__control_message__number_ranges,

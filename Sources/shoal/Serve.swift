@@ -22,7 +22,10 @@ enum Serve: Command {
         ModelOptions.flags + [
             Flag("listen", "HOST:PORT", "Where HTTP clients connect (default 127.0.0.1:8080; port 0: any)."),
             Flag("bind", "ENDPOINT", "Where workers join (default tcp://127.0.0.1:7070; port *: any)."),
-            Flag("replicas", "N", "Workers that hold each expert, as memory allows (default 2; 1: its owner alone)."),
+            Flag(
+                "replicas", "N",
+                "Workers that hold each expert, as memory allows: a number, or auto (default): two, and more for hot ones."
+            ),
             DispatchFlags.hedge, DispatchFlags.verifyRate,
             Flag("no-local-experts", nil, "Compute no experts here: serve only while workers own them all."),
             Flag("served-model-name", "NAME", "The name clients use (default: the folder's)."),
@@ -57,7 +60,8 @@ private struct Serving {
     private let protection: Protection<CoordinatorKeys>
     private let modelName: String
     private let hasLocalExperts: Bool
-    private let replicas: Int
+    /// Nil for `auto`.
+    private let replicas: Int?
     private let dispatch: DispatchOptions
     private let options: EngineOptions
     private let requestTimeout: Duration?
@@ -72,7 +76,11 @@ private struct Serving {
         protection = try KeyFlags.coordinator(arguments)
         modelName = arguments.string("served-model-name") ?? model.directory.standardizedFileURL.lastPathComponent
         hasLocalExperts = !arguments.has("no-local-experts")
-        replicas = try arguments.integer("replicas", in: 1...64) ?? 2
+        let copies = arguments.string("replicas") ?? "auto"
+        guard copies == "auto" || (1...64).contains(Int(copies) ?? 0) else {
+            throw UsageError("--replicas is '\(copies)'; expected auto, or a whole number, 1 to 64")
+        }
+        replicas = Int(copies)
         dispatch = try DispatchFlags.options(arguments)
         options = try EngineFlags.options(arguments, format: model.kvFormat)
         requestTimeout = try arguments.number("request-timeout", in: 0.001...1e6).map { .seconds($0) }

@@ -320,7 +320,7 @@ final class DispatchSimulation {
         guard time >= frozenUntil else { return }
         for (id, link) in links {
             guard let accusation = link.accusation else { continue }
-            perform(membership.expel(id, reason: accusation, mayReturn: false, at: now))
+            perform(membership.expel(id, reason: accusation, at: now))
         }
         let isSettled =
             dispatcher.routes === published || !isComputing && time - computedAt > 1_000_000

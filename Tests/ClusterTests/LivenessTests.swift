@@ -5,11 +5,15 @@ import Testing
     private let start = ContinuousClock.now
     private let timing = ClusterTiming()
 
+    /// Beyond everything else that is waited for.
+    private var later: ContinuousClock.Instant { start + .seconds(60) }
+
     private func worker(_ state: Liveness.State) -> Liveness {
         var liveness = Liveness(timing: timing, at: start)
         let events: [(Liveness.Event, Duration)] =
             switch state {
             case .joining: []
+            case .held: [(.hold(until: later), .zero)]
             case .loading: [(.assigned, .zero)]
             case .ready: [(.assigned, .zero), (.loaded, .zero)]
             case .suspect: [(.assigned, .zero), (.loaded, .zero), (.tick, timing.suspectAfter)]
@@ -20,48 +24,67 @@ import Testing
         return liveness
     }
 
-    /// What becomes of a worker in each state at each event, long before anything is due.
-    @Test(
-        "every event in every state",
-        arguments: [
-            (Liveness.State.joining, Liveness.Event.assigned, Liveness.State.loading, [Liveness.Action]()),
-            (.joining, .loaded, .joining, []), (.joining, .heard, .joining, []),
-            (.joining, .leave, .dead, [.release]), (.joining, .released, .joining, []), (.joining, .tick, .joining, []),
-            (.loading, .assigned, .loading, []), (.loading, .loaded, .ready, []), (.loading, .heard, .loading, []),
-            (.loading, .leave, .dead, [.release]), (.loading, .released, .loading, []), (.loading, .tick, .loading, []),
-            (.ready, .assigned, .ready, []), (.ready, .loaded, .ready, []), (.ready, .heard, .ready, []),
-            (.ready, .leave, .draining, [.replan]), (.ready, .released, .ready, []), (.ready, .tick, .ready, []),
-            (.suspect, .assigned, .suspect, []), (.suspect, .loaded, .suspect, []),
-            (.suspect, .heard, .ready, [.resume]), (.suspect, .leave, .draining, [.replan]),
-            (.suspect, .released, .suspect, []), (.suspect, .tick, .suspect, []),
-            (.draining, .assigned, .draining, []), (.draining, .loaded, .draining, []),
-            (.draining, .heard, .draining, []), (.draining, .leave, .draining, []),
-            (.draining, .released, .dead, [.release]), (.draining, .tick, .draining, []),
-            (.dead, .assigned, .dead, []), (.dead, .loaded, .dead, []), (.dead, .heard, .dead, []),
-            (.dead, .leave, .dead, []), (.dead, .released, .dead, []), (.dead, .unreachable, .dead, []),
-        ])
-    func transition(from: Liveness.State, event: Liveness.Event, to: Liveness.State, actions: [Liveness.Action]) {
+    /// What happens to a worker, without what it needs to be told apart.
+    enum Kind: CaseIterable { case assigned, loaded, heard, leave, released, unreachable, hold, tick }
+
+    private func event(_ kind: Kind) -> Liveness.Event {
+        switch kind {
+        case .assigned: .assigned
+        case .loaded: .loaded
+        case .heard: .heard
+        case .leave: .leave
+        case .released: .released
+        case .unreachable: .unreachable
+        case .hold: .hold(until: later)
+        case .tick: .tick
+        }
+    }
+
+    /// Long before anything is due. What is not listed changes nothing.
+    private static let transitions: [Liveness.State: [Kind: (Liveness.State, [Liveness.Action])]] = {
+        let closed = (Liveness.State.dead, [Liveness.Action.remove(reason: "its connection closed")])
+        return [
+            .joining: [
+                .assigned: (.loading, []), .leave: (.dead, [.release]), .unreachable: closed, .hold: (.held, []),
+            ],
+            .held: [.leave: (.dead, [.release]), .unreachable: closed],
+            .loading: [
+                .loaded: (.ready, []), .leave: (.dead, [.release]), .unreachable: closed, .hold: (.held, [.replan]),
+            ],
+            .ready: [.leave: (.draining, [.replan]), .unreachable: closed, .hold: (.held, [.replan])],
+            .suspect: [.heard: (.ready, [.resume]), .leave: (.draining, [.replan]), .unreachable: closed],
+            .draining: [.released: (.dead, [.release]), .unreachable: closed],
+            .dead: [:],
+        ]
+    }()
+
+    @Test("every event in every state", arguments: Liveness.State.allCases, Kind.allCases)
+    func transition(from: Liveness.State, kind: Kind) throws {
         var liveness = worker(from)
-        #expect(liveness.on(event, at: start + timing.heartbeatInterval) == actions)
+        #expect(liveness.state == from)
+        let (to, actions) = try #require(Self.transitions[from])[kind] ?? (from, [])
+        #expect(liveness.on(event(kind), at: start + timing.heartbeatInterval) == actions)
         #expect(liveness.state == to)
     }
 
-    @Test(
-        "a closed connection is death in every state",
-        arguments: [Liveness.State.joining, .loading, .ready, .suspect, .draining])
-    func unreachable(state: Liveness.State) {
+    @Test("long silence is death in every state but death", arguments: Liveness.State.allCases)
+    func silence(state: Liveness.State) {
         var liveness = worker(state)
-        #expect(liveness.on(.unreachable, at: start) == [.remove(reason: "its connection closed")])
+        #expect(
+            liveness.on(.tick, at: start + timing.deadAfter)
+                == (state == .dead ? [] : [.remove(reason: "it was silent for 3000 ms")]))
         #expect(liveness.state == .dead)
     }
 
-    @Test(
-        "long silence is death in every state",
-        arguments: [Liveness.State.joining, .loading, .ready, .suspect, .draining])
-    func silence(state: Liveness.State) {
-        var liveness = worker(state)
-        #expect(liveness.on(.tick, at: start + timing.deadAfter) == [.remove(reason: "it was silent for 3000 ms")])
-        #expect(liveness.state == .dead)
+    @Test("who is held is admitted when its time is over, and the time can be changed")
+    func held() {
+        for end in [start + .seconds(1), start + .seconds(2)] {
+            var liveness = worker(.held)
+            #expect(liveness.on(.hold(until: end), at: start) == [] && liveness.heldUntil == end)
+            #expect(liveness.on(.tick, at: end - .milliseconds(1)) == [])
+            #expect(liveness.on(.tick, at: end) == [.admit])
+            #expect(liveness.state == .joining && liveness.heldUntil == nil)
+        }
     }
 
     @Test("a ready worker becomes suspect at 2.5 missed intervals, and whatever it says brings it back")

@@ -23,6 +23,7 @@ import Transformer
                 JoinRequest(
                     name: "", memoryBudget: 1 << 33, threads: 1, digest: [], shape: nil, precisions: [.exact])),
             .model(model), .loading(LoadingProgress(loaded: 1, wanted: .max, received: 3)),
+            .computed(ComputeTotals(work: .max, nanoseconds: 7)),
         ]
     }()
 

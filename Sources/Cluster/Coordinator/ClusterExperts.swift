@@ -58,6 +58,7 @@ public final class ClusterExperts: ExpertExecutor, @unchecked Sendable {
     public func start(_ batch: ExpertBatch) throws {
         board.beginRun()
         try abandoningAllOnError {
+            board.count(batch.assignments, layer: batch.layer)
             try dispatcher.begin(batch, at: .now)
             while let share = dispatcher.shareToSend(at: .now) { try send(share) }
         }

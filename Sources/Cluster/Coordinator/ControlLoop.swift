@@ -87,7 +87,7 @@ final class ControlLoop {
             try receive()
         }
         let isSettled = board.isSettled(at: .now, idle: membership.timing.idleAfter)
-        try perform(membership.tick(at: .now, isSettled: isSettled))
+        try perform(membership.tick(at: .now, isSettled: isSettled) { board.rows })
         bulletin.update(membership, links: links, owners: owners, hasEnded: false)
     }
 
@@ -98,7 +98,7 @@ final class ControlLoop {
             guard try socket.receiveMore(incoming), !incoming.hasMore else { throw WireError(.wrongFrameCount) }
             let key = try gate.check(incoming, from: id, owner: owners[id], on: socket)
             let message = try ControlMessage.decode(incoming.bytes, shape: membership.model.shape, arena: arena)
-            let effects = membership.receive(message, from: id, at: .now)
+            let effects = membership.receive(message, from: id, key: key, at: .now)
             if membership.members[id] != nil { owners[id] = key }
             // Whoever is told of the weights may ask for them at once.
             if case .join = message { bulletin.update(membership, links: links, owners: owners, hasEnded: false) }
@@ -115,7 +115,8 @@ final class ControlLoop {
         guard let admitted, admitted.changes != seenChanges else { return }
         seenChanges = admitted.changes
         for (id, key) in owners where !admitted.contains(key) {
-            try perform(membership.expel(id, reason: "its key is not authorised any more", at: .now))
+            let reason = "its key is not authorised any more"
+            try perform(membership.expel(id, reason: reason, isBanished: false, at: .now))
         }
     }
 
@@ -123,7 +124,7 @@ final class ControlLoop {
     private func sendAccusedAway() throws {
         for (id, link) in links {
             guard let accusation = link.accusation else { continue }
-            try perform(membership.expel(id, reason: accusation, mayReturn: false, at: .now))
+            try perform(membership.expel(id, reason: accusation, at: .now))
         }
     }
 

@@ -25,14 +25,14 @@ public final class Coordinator: Sendable {
     ///   - bind: `tcp://HOST:PORT` (port 0 or `*` takes a free one) or `ipc://PATH`.
     ///   - protection: which decides whether HOST may be other than this machine's loopback.
     ///   - localExperts: compute what no worker owns or answers; nil leaves such requests to fail.
-    ///   - replicas: how many workers are to hold each expert, as far as their memory goes.
+    ///   - replicas: how many workers are to hold each expert, as far as their memory goes; nil lets its load decide.
     ///   - options: how requests are guarded against workers that fail them.
     /// - Throws: ``ClusterError`` for an endpoint that `protection` does not allow, or that cannot be bound, and for keys
     ///   that cannot be read; `CheckpointError`.
     public convenience init(
         checkpoint: Checkpoint, precision: Precision, bind: String,
         protection: Protection<CoordinatorKeys> = .thisMachineOnly, localExperts: sending (any ExpertExecutor)?,
-        replicas: Int = 2, options: DispatchOptions = DispatchOptions(), log: Log
+        replicas: Int? = nil, options: DispatchOptions = DispatchOptions(), log: Log
     ) throws {
         try self.init(
             model: ModelIdentity(checkpoint), precision: precision,
@@ -46,7 +46,7 @@ public final class Coordinator: Sendable {
     package init(
         model: ModelIdentity, precision: Precision, bind: Endpoint,
         protection: Protection<CoordinatorKeys> = .thisMachineOnly, localExperts: sending (any ExpertExecutor)?,
-        weights checkpoint: Checkpoint? = nil, replicas: Int = 1, timing: ClusterTiming,
+        weights checkpoint: Checkpoint? = nil, replicas: Int? = 1, timing: ClusterTiming,
         options: DispatchOptions = DispatchOptions(hedging: .never, verifyRate: 0), log: Log
     ) throws {
         protection.warn(log)
@@ -89,7 +89,7 @@ public final class Coordinator: Sendable {
         }
         let membership = Membership(
             model: model, description: description, precision: precision, timing: timing, dataEndpoint: dataEndpoint,
-            copies: replicas)
+            copies: replicas, localExperts: hasLocalExperts)
         bulletin = Bulletin(membership, localExperts: hasLocalExperts)
         weightServer = try weights.flatMap { [bulletin, counters, authenticator] socket in
             try checkpoint.map {

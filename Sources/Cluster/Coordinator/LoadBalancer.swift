@@ -2,7 +2,7 @@
 /// first, each by whoever would have the least to do with it. Its arrays keep their memory from batch to batch.
 package struct LoadBalancer {
     /// Reading an expert's weights takes about as long as multiplying them with so many rows (`cluster/bench/kernels`).
-    private static let readingInRows = 6
+    package static let readingInRows = 6
 
     /// By expert.
     private var rows: [Int] = []

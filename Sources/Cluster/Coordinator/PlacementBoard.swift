@@ -1,4 +1,5 @@
 import Synchronization
+import Transformer
 
 /// A placement as the engine's thread uses it.
 package final class Routes: Sendable {
@@ -10,6 +11,9 @@ package final class Routes: Sendable {
     /// Indexes into `links`, (layer, expert) after (layer, expert), and where each pair's begin.
     private let holders: [Int]
     private let starts: [Int]
+
+    /// (layer, expert) pairs.
+    var pairs: Int { starts.count - 1 }
 
     package init(_ placement: Placement, links: [WorkerLink]) {
         epoch = placement.epoch
@@ -37,8 +41,24 @@ package final class PlacementBoard: Sendable {
     }
 
     private let state: Mutex<State>
+    private let expertsPerLayer: Int
+    private let counts: Mutex<[UInt64]>
 
-    package init(_ routes: Routes) { state = Mutex(State(published: routes)) }
+    package init(_ routes: Routes) {
+        state = Mutex(State(published: routes))
+        expertsPerLayer = routes.expertsPerLayer
+        counts = Mutex([UInt64](repeating: 0, count: routes.pairs))
+    }
+
+    /// How many rows each expert has had since the start, (layer, expert) after (layer, expert).
+    var rows: [UInt64] { counts.withLock { $0 } }
+
+    /// Counts the rows of a batch; called once for each.
+    func count(_ assignments: UnsafeBufferPointer<ExpertAssignment>, layer: Int) {
+        counts.withLock { counts in
+            for assignment in assignments { counts[layer * expertsPerLayer + Int(assignment.expert)] += 1 }
+        }
+    }
 
     package func publish(_ routes: Routes) { state.withLock { $0.published = routes } }
 

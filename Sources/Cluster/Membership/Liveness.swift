@@ -10,6 +10,14 @@ package struct ClusterTiming: Sendable, Equatable {
     package var drainLimit: Duration = .seconds(10)
     /// The engine counts as idle when it has computed no layer for this long.
     package var idleAfter: Duration = .seconds(1)
+    /// A worker that has not come further with loading for this long no longer holds back the others.
+    package var loadingLimit: Duration = .seconds(30)
+    /// A worker that has served for this long has proved itself: what went before is forgotten.
+    package var provenAfter: Duration = .seconds(10)
+    /// A worker that was sent away is not taken in again for this long.
+    package var banishment: Duration = .seconds(600)
+    /// How often the placement is compared with what speeds and loads call for.
+    package var rebalanceInterval: Duration = .seconds(60)
     /// At least, and at most, this long is an answer waited for: by default longer than it takes to notice that a worker
     /// has fallen silent, so that what speaks but does not answer is given up last.
     package var batchDeadline: ClosedRange<Duration> = .milliseconds(1500) ... .seconds(120)
@@ -19,10 +27,15 @@ package struct ClusterTiming: Sendable, Equatable {
 
 /// Where a worker stands, as the coordinator sees it: a pure value, without socket or clock.
 package struct Liveness: Sendable, Equatable {
-    /// joining → loading → ready ⇄ suspect, ready → draining, and from each to dead.
-    package enum State: String, Sendable { case joining, loading, ready, suspect, draining, dead }
+    /// joining → loading → ready ⇄ suspect, ready → draining; joining, loading, ready → held → joining; and from each to
+    /// dead.
+    package enum State: String, Sendable, CaseIterable {
+        case joining, loading, ready, suspect, draining, dead
+        /// It is connected, and gets no experts for a while.
+        case held
+    }
 
-    package enum Event: Sendable {
+    package enum Event: Sendable, Equatable {
         /// It was told which experts it owns.
         case assigned
         /// It has loaded what it was last told to own.
@@ -35,6 +48,8 @@ package struct Liveness: Sendable, Equatable {
         case released
         /// Its connection is closed.
         case unreachable
+        /// It is to be left out until then.
+        case hold(until: ContinuousClock.Instant)
         case tick
     }
 
@@ -45,6 +60,8 @@ package struct Liveness: Sendable, Equatable {
         case resume
         /// Share out its experts, while it serves on.
         case replan
+        /// Let it take part.
+        case admit
         /// Tell it to go, and forget it.
         case release
         /// Forget it.
@@ -54,6 +71,8 @@ package struct Liveness: Sendable, Equatable {
     package private(set) var state = State.joining
     package private(set) var lastHeard: ContinuousClock.Instant
     private var drainingSince: ContinuousClock.Instant?
+    /// While it is held.
+    package private(set) var heldUntil: ContinuousClock.Instant?
     private let timing: ClusterTiming
 
     package init(timing: ClusterTiming, at now: ContinuousClock.Instant) {
@@ -78,6 +97,7 @@ package struct Liveness: Sendable, Equatable {
         case .released:
             if state == .draining { return die(.release) }
         case .unreachable: return die(.remove(reason: "its connection closed"))
+        case .hold(let end): return hold(until: end)
         case .tick: return tick(at: now)
         }
         return []
@@ -89,8 +109,19 @@ package struct Liveness: Sendable, Equatable {
             state = .draining
             drainingSince = now
             return [.replan]
-        case .joining, .loading: return die(.release)
+        case .joining, .loading, .held: return die(.release)
         case .draining, .dead: return []
+        }
+    }
+
+    private mutating func hold(until end: ContinuousClock.Instant) -> [Action] {
+        switch state {
+        case .joining, .loading, .ready, .held:
+            defer { state = .held }
+            heldUntil = end
+            return state == .loading || state == .ready ? [.replan] : []
+        // Silence and leaving have their own ends.
+        case .suspect, .draining, .dead: return []
         }
     }
 
@@ -98,6 +129,11 @@ package struct Liveness: Sendable, Equatable {
         let silence = lastHeard.duration(to: now)
         if silence >= timing.deadAfter { return die(.remove(reason: "it was silent for \(silence.milliseconds) ms")) }
         if let drainingSince, drainingSince.duration(to: now) >= timing.drainLimit { return die(.release) }
+        if state == .held, let heldUntil, now >= heldUntil {
+            state = .joining
+            self.heldUntil = nil
+            return [.admit]
+        }
         if state == .ready, silence >= timing.suspectAfter {
             state = .suspect
             return [.suspend]

@@ -22,9 +22,32 @@ package struct Membership {
         package var loadedEpoch: UInt64 = 0
         /// How far it was with loading when it last said so.
         package var loading: LoadingProgress?
+        package var speedometer = Speedometer()
+        /// Why it is left out, while it is.
+        package internal(set) var hold: Hold?
 
-        fileprivate var hasServed: Bool { loadedEpoch > 0 }
-        fileprivate var isStaying: Bool { liveness.state != .draining }
+        /// To whom a new session of it belongs: a public key, or a host.
+        let owner: String
+        let joined: ContinuousClock.Instant
+        /// When it had first loaded what it was given.
+        var servingSince: ContinuousClock.Instant?
+        /// Since when nothing is known of what it loads for the pending placement; nil when it is not waited for.
+        var waitedForSince: ContinuousClock.Instant?
+        /// How often it did not come to an end with loading.
+        var stalls = 0
+
+        var hasServed: Bool { loadedEpoch > 0 }
+        var isStaying: Bool { liveness.state != .draining && liveness.state != .held }
+    }
+
+    /// Why a member is left out for a while.
+    package enum Hold: String, Sendable {
+        /// It died soon after it was taken in, again and again.
+        case flapping
+        /// It does not come to an end with loading.
+        case stalled
+        /// It was sent away a while ago.
+        case banished
     }
 
     /// Further workers are refused: the cost of sharing the experts out grows with them, and a flood of joins must not
@@ -37,19 +60,31 @@ package struct Membership {
     package let precision: Precision
     package let timing: ClusterTiming
     package let dataEndpoint: String
-    /// How many workers are to hold each expert, as far as their memory goes.
-    package let copies: Int
-    package private(set) var members: [WorkerID: Member] = [:]
+    /// How many workers are to hold each expert, as far as their memory goes; nil where its load decides.
+    package let copies: Int?
+    /// Whether the coordinator computes what no worker does.
+    package let localExperts: Bool
+    package internal(set) var members: [WorkerID: Member] = [:]
+    package internal(set) var holdOffs = HoldOffs()
     /// In force from the next step on.
-    package private(set) var placement: Placement
+    package internal(set) var placement: Placement
     /// Replaces `placement` as soon as its workers have loaded what it gives them.
-    package private(set) var pending: Placement?
-    private var epoch: UInt64 = 0
+    package internal(set) var pending: Placement?
+    /// By which the experts are shared out: threads, until something is worth the difference between them and speeds.
+    package internal(set) var weights: [WorkerID: Int] = [:]
+    package private(set) var history: LoadHistory
+    var epoch: UInt64 = 0
+    /// Whether replicas are to be loaded when the pending placement holds.
+    var replicasFollow = false
+    /// Whether another placement would have been worth it when that was last computed.
+    var gains = false
     private var nextHeartbeat: ContinuousClock.Instant?
+    private var nextObservation: ContinuousClock.Instant?
+    private var observations = 0
 
     package init(
         model: ModelIdentity, description: ModelDescription? = nil, precision: Precision, timing: ClusterTiming,
-        dataEndpoint: String, copies: Int = 1
+        dataEndpoint: String, copies: Int? = 1, localExperts: Bool = true
     ) {
         self.model = model
         self.description = description
@@ -57,14 +92,16 @@ package struct Membership {
         self.timing = timing
         self.dataEndpoint = dataEndpoint
         self.copies = copies
+        self.localExperts = localExperts
+        history = LoadHistory(shape: model.shape)
         placement = Placement(epoch: 0, shape: model.shape)
     }
 
-    /// A message arrived.
+    /// A message arrived, from whom `key` belongs to; there is none without keys.
     package mutating func receive(
-        _ message: ControlMessage, from id: WorkerID, at now: ContinuousClock.Instant
+        _ message: ControlMessage, from id: WorkerID, key: PublicKey? = nil, at now: ContinuousClock.Instant
     ) -> [Effect] {
-        if case .join(let join) = message, members[id] == nil { return admit(join, id, at: now) }
+        if case .join(let join) = message, members[id] == nil { return takeIn(join, id, key, at: now) }
         guard members[id] != nil else {
             let refusal = Refusal(cause: .unknownMember, reason: "this worker is not a member; join again")
             return [.drop(.unknownSender, from: id), .send(.refuse(refusal), to: id)]
@@ -72,7 +109,8 @@ package struct Membership {
         var effects = apply(.heard, to: id, at: now)
         switch message {
         case .heartbeat: break
-        case .loading(let progress): members[id]?.loading = progress
+        case .loading(let progress): advance(id, to: progress, at: now)
+        case .computed(let totals): members[id]?.speedometer.read(totals)
         case .ready(let readyEpoch): effects += loaded(readyEpoch, id, at: now)
         case .leave(let reason):
             effects.append(.log(.info, "worker leaves", fields(id) + [("reason", reason)]))
@@ -88,25 +126,40 @@ package struct Membership {
     }
 
     /// A worker may not take part any more: it is told, and nothing is waited for.
-    /// - Parameter mayReturn: whether it should try to join again, and not end.
+    /// - Parameter isBanished: whether it is to end, and is not taken in again for long. False where whoever decides that says
+    ///   so each time anew.
     package mutating func expel(
-        _ id: WorkerID, reason: String, mayReturn: Bool = true, at now: ContinuousClock.Instant
+        _ id: WorkerID, reason: String, isBanished: Bool = true, at now: ContinuousClock.Instant
     ) -> [Effect] {
-        guard members[id] != nil else { return [] }
+        guard let member = members[id] else { return [] }
+        if isBanished { holdOffs.banish(member.owner, for: timing.banishment, at: now) }
         return [
-            .send(mayReturn ? .leave(reason: reason) : .refuse(Refusal(cause: .unspecified, reason: reason)), to: id),
-            .log(mayReturn ? .warning : .error, "worker was sent away", fields(id) + [("reason", reason)]),
+            .send(isBanished ? .refuse(Refusal(cause: .unspecified, reason: reason)) : .leave(reason: reason), to: id),
+            .log(isBanished ? .error : .warning, "worker was sent away", fields(id) + [("reason", reason)]),
         ] + remove(id, at: now)
     }
 
-    /// Time passed. `isSettled` says whether the engine has taken up the published placement, or computes nothing.
-    package mutating func tick(at now: ContinuousClock.Instant, isSettled: Bool) -> [Effect] {
-        var effects: [Effect] = []
+    /// Time passed.
+    /// - Parameters:
+    ///   - isSettled: whether the engine has taken up the published placement, or computes nothing.
+    ///   - rows: how many each expert has had since the start, [layers][experts].
+    package mutating func tick(
+        at now: ContinuousClock.Instant, isSettled: Bool, rows: () -> [UInt64] = { [] }
+    ) -> [Effect] {
+        var effects = releaseNeeded(at: now)
         for id in members.keys.sorted() {
             effects += apply(.tick, to: id, at: now)
             if isSettled, !placement.workers.contains(id) {
                 effects += apply(.released, to: id, at: now)
             }
+        }
+        effects += leaveOutStalled(at: now)
+        if nextObservation.map({ now >= $0 }) ?? true {
+            // Each comparison of placements rests upon several observations.
+            nextObservation = now + timing.rebalanceInterval / 6
+            observations += 1
+            history.observe(rows())
+            if observations % 6 == 0 { effects += rebalance(at: now) }
         }
         if nextHeartbeat.map({ now >= $0 }) ?? true {
             nextHeartbeat = now + timing.heartbeatInterval
@@ -124,115 +177,12 @@ package struct Membership {
             || placement.holders.allSatisfy {
                 $0.contains { holder in
                     let state = members[placement.workers[holder]]?.liveness.state
-                    return state == .ready || state == .draining
+                    return state == .ready || state == .draining || state == .held
                 }
             }
     }
 
-    private mutating func admit(_ join: JoinRequest, _ id: WorkerID, at now: ContinuousClock.Instant) -> [Effect] {
-        if let refusal = refusal(of: join) {
-            let fields: Log.Fields = [("worker", id.description), ("name", join.name), ("reason", refusal.reason)]
-            return [.send(.refuse(refusal), to: id), .log(.error, "refused a worker", fields)]
-        }
-        members[id] = Member(join: join, liveness: Liveness(timing: timing, at: now))
-        // While those that serve take over from one that went, newcomers wait for their turn.
-        let isWhole = placement.workers.allSatisfy { members[$0]?.isStaying == true }
-        let introduction = description.map { [Effect.send(.model($0), to: id)] } ?? []
-        return [.log(.info, "worker joined", fields(id))] + (join.digest.isEmpty ? introduction : [])
-            + (isWhole ? replan(newcomers: true, at: now) : [])
-    }
-
-    private func refusal(of join: JoinRequest) -> Refusal? {
-        let wantsWeights = join.digest.isEmpty && description != nil
-        if let shape = join.shape, shape != model.shape {
-            return Refusal(cause: .shape, reason: "its model has \(shape); this coordinator's has \(model.shape)")
-        }
-        if join.digest != model.digest, !wantsWeights {
-            return Refusal(
-                cause: .digest,
-                reason: "its checkpoint has digest \(hex(join.digest)); this coordinator's has \(hex(model.digest)): "
-                    + "start it with the same model folder")
-        }
-        if members.count >= Self.maximumMembers {
-            return Refusal(
-                cause: .unspecified,
-                reason: "\(members.count) workers have joined, as many as a coordinator takes; end another one first")
-        }
-        if !join.precisions.contains(precision) {
-            return Refusal(
-                cause: .precision,
-                reason: "it computes in \(join.precisions.map(\.rawValue)); this coordinator in \(precision.rawValue)")
-        }
-        return nil
-    }
-
-    private mutating func loaded(_ readyEpoch: UInt64, _ id: WorkerID, at now: ContinuousClock.Instant) -> [Effect] {
-        // One that was overtaken by a newer plan is no mistake of the worker's.
-        guard readyEpoch <= epoch else { return [.drop(.staleEpoch, from: id)] }
-        guard readyEpoch == pending?.epoch else { return [] }
-        members[id]?.loadedEpoch = readyEpoch
-        let effects = apply(.loaded, to: id, at: now)
-        return effects + [.log(.debug, "worker is ready", fields(id))] + publishIfLoaded(at: now)
-    }
-
-    private mutating func publishIfLoaded(at now: ContinuousClock.Instant) -> [Effect] {
-        guard let pending, pending.workers.allSatisfy({ members[$0]?.loadedEpoch == pending.epoch }) else { return [] }
-        placement = pending
-        self.pending = nil
-        // Those who were loading when it was planned.
-        let hasNewcomers = members.contains { $1.isStaying && !placement.workers.contains($0) }
-        return [
-            .publish(placement),
-            .log(
-                .info, "new placement",
-                [
-                    ("epoch", String(placement.epoch)), ("workers", String(placement.workers.count)),
-                    ("experts", String(placement.holders.count - placement.unowned)),
-                    ("replicas", String(placement.counts.reduce(0, +) - placement.holders.count + placement.unowned)),
-                    ("local", String(placement.unowned)),
-                ]),
-        ] + (hasNewcomers ? replan(newcomers: true, at: now) : addReplicas(at: now))
-    }
-
-    /// Once every expert has its owner, there is time to load replicas.
-    private mutating func addReplicas(at now: ContinuousClock.Instant) -> [Effect] {
-        let replicated = placement.replicated(epoch: epoch + 1, copies: copies)
-        guard replicated.holders != placement.holders, placement.workers.allSatisfy({ members[$0]?.isStaying == true })
-        else { return [] }
-        return plan(replicated, at: now)
-    }
-
-    /// Shares the experts out anew among those that stay. When an owner goes, those that serve take its
-    /// part at once; a newcomer, who may have to load for minutes, gets its own afterwards.
-    private mutating func replan(newcomers: Bool, at now: ContinuousClock.Instant) -> [Effect] {
-        let staying = members.filter { $1.isStaying && (newcomers || $1.hasServed) }
-        let candidates = staying.map { id, member in
-            Placement.Candidate(
-                id: id, capacity: Int(clamping: member.join.memoryBudget / UInt64(model.bytesPerExpert)),
-                weight: member.join.threads)
-        }
-        return plan(
-            Placement(
-                epoch: epoch + 1, shape: model.shape, candidates: candidates, previous: pending ?? placement,
-                loaded: placement, copies: copies), at: now)
-    }
-
-    /// Tells the workers of a placement what it gives them.
-    private mutating func plan(_ plan: Placement, at now: ContinuousClock.Instant) -> [Effect] {
-        epoch = plan.epoch
-        pending = plan
-        var effects: [Effect] = []
-        for id in plan.workers {
-            let assignment = Assignment(
-                epoch: epoch, precision: precision, experts: plan.experts(of: id), dataEndpoint: dataEndpoint,
-                heartbeatInterval: timing.heartbeatInterval)
-            effects.append(.send(.assign(assignment), to: id))
-            effects += apply(.assigned, to: id, at: now)
-        }
-        return effects + publishIfLoaded(at: now)
-    }
-
-    private mutating func apply(
+    mutating func apply(
         _ event: Liveness.Event, to id: WorkerID, at now: ContinuousClock.Instant
     ) -> [Effect] {
         guard let actions = members[id]?.liveness.on(event, at: now) else { return [] }
@@ -245,11 +195,13 @@ package struct Membership {
                 ]
             case .resume: effects += [.resume(id), .log(.info, "worker is back", fields(id))]
             case .replan: effects += replan(newcomers: false, at: now)
+            case .admit: effects += admit(id, at: now)
             case .release:
                 effects += [.send(.leave(reason: "released"), to: id), .log(.info, "worker left", fields(id))]
                 effects += remove(id, at: now)
             case .remove(let reason):
                 effects.append(.log(.warning, "worker is gone", fields(id) + [("reason", reason)]))
+                countDeath(of: id, at: now)
                 effects += remove(id, at: now)
             }
         }
@@ -262,11 +214,7 @@ package struct Membership {
         return [.forget(id)] + (isOwner ? replan(newcomers: false, at: now) : [])
     }
 
-    private func fields(_ id: WorkerID) -> Log.Fields {
+    func fields(_ id: WorkerID) -> Log.Fields {
         [("worker", id.description), ("name", members[id]?.join.name ?? "")]
     }
-}
-
-private func hex(_ digest: [UInt8]) -> String {
-    digest.isEmpty ? "none" : digest.prefix(8).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
 }

@@ -44,6 +44,10 @@ extension Shoal__ControlMessage {
                         loaded: $0.pointee.loaded_bytes, wanted: $0.pointee.wanted_bytes,
                         received: $0.pointee.received_bytes))
             }
+        case SHOAL__CONTROL_MESSAGE__BODY_COMPUTED:
+            computed.map {
+                .computed(ComputeTotals(work: $0.pointee.work, nanoseconds: $0.pointee.nanoseconds))
+            }
         case SHOAL__CONTROL_MESSAGE__BODY_READY: ready.map { .ready(epoch: $0.pointee.epoch) }
         case SHOAL__CONTROL_MESSAGE__BODY_HEARTBEAT: .heartbeat
         case SHOAL__CONTROL_MESSAGE__BODY_LEAVE: leave.map { .leave(reason: String(wire: $0.pointee.reason)) }

@@ -35,6 +35,11 @@ extension ControlMessage {
                 $0.wanted_bytes = progress.wanted
                 $0.received_bytes = progress.received
             }
+        case .computed(let totals):
+            packed(\.computed, SHOAL__CONTROL_MESSAGE__BODY_COMPUTED, Shoal__Computed.self, shoal__computed__init) {
+                $0.work = totals.work
+                $0.nanoseconds = totals.nanoseconds
+            }
         }
     }
 }

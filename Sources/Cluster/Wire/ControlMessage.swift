@@ -54,6 +54,18 @@ package struct LoadingProgress: Sendable, Equatable {
     }
 }
 
+/// All that a worker has computed since it started.
+package struct ComputeTotals: Sendable, Equatable {
+    /// A row through an expert counts 1, an expert read for a batch ``LoadBalancer/readingInRows`` more.
+    package var work: UInt64
+    package var nanoseconds: UInt64
+
+    package init(work: UInt64 = 0, nanoseconds: UInt64 = 0) {
+        self.work = work
+        self.nanoseconds = nanoseconds
+    }
+}
+
 /// The experts that a worker owns from an epoch on.
 package struct Assignment: Sendable, Equatable {
     package var epoch: UInt64
@@ -99,6 +111,7 @@ package enum ControlMessage: Sendable, Equatable {
     case refuse(Refusal)
     case model(ModelDescription)
     case loading(LoadingProgress)
+    case computed(ComputeTotals)
 
     /// Headers beyond this size are not parsed: an assignment's bit set for 128 layers of 2048 experts fits.
     package static let maximumBytes = 65_536

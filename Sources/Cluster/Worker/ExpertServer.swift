@@ -103,7 +103,7 @@ final class ExpertServer: Sendable {
                 $0.client.share.supply.stock === stock && $0.format == client.format
             }
             do {
-                let experts = try alike?.experts ?? stock.makeExperts(client.format.precision)
+                let experts = try alike?.experts ?? MeasuredExperts(stock, client.format.precision)
                 handlers.append(RequestHandler(client, experts))
             } catch { client.share.fail("\(error)") }
         }

@@ -8,6 +8,8 @@ final class ExpertStock: Sendable {
     let store: WeightStore?
     /// Makes the experts of a precision; called on the thread that uses them.
     let makeExperts: @Sendable (Precision) throws -> any ExpertExecutor
+    /// What was computed with them, for whichever coordinator.
+    let meter = ComputeMeter()
 
     init(
         model: ModelIdentity, store: WeightStore? = nil,
@@ -35,11 +37,12 @@ struct ExpertSupply: Sendable {
 extension ExpertSupply {
     /// From a mapped checkpoint.
     init(_ checkpoint: Checkpoint, threads: Int) throws {
+        let model = try ModelIdentity(checkpoint)
+        let meter = PrefetchMeter()
         self.init(
-            stock: ExpertStock(model: try ModelIdentity(checkpoint)) {
-                try LocalExperts(checkpoint, precision: $0, threads: threads)
-            },
-            load: { checkpoint.prefetch($0, isWanted: $1) })
+            stock: ExpertStock(model: model) { try LocalExperts(checkpoint, precision: $0, threads: threads) },
+            load: { checkpoint.prefetch($0, bytesPerExpert: model.bytesPerExpert, meter, isWanted: $1) },
+            progress: { meter.progress })
     }
 
     /// From the coordinator.

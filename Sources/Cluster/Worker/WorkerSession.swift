@@ -147,13 +147,15 @@ final class WorkerSession {
         return nil
     }
 
-    /// In place of a heartbeat, how far the experts are, where that is worth telling. Returns for how long that will do.
+    /// In place of a heartbeat, how far the experts are or what was computed, where that is worth telling. Returns for
+    /// how long that will do.
     private func sendHeartbeat() throws -> Duration {
         if let share, case .loading = share.progress, let progress = supply?.progress() {
             try send(progress)
             return timing.heartbeatInterval / 5
         }
-        try send(.heartbeat)
+        let computed = supply?.stock.meter.totals ?? ComputeTotals()
+        try send(computed.work > 0 ? .computed(computed) : .heartbeat)
         return timing.heartbeatInterval
     }
 
@@ -178,7 +180,7 @@ final class WorkerSession {
                 return .refused(
                     ClusterError("the coordinator at \(address.endpoint) refused this worker: \(refusal.reason)"))
             case .model(let description): try introduce(description)
-            case .join, .ready, .loading: throw WireError(.unexpectedMessage)
+            case .join, .ready, .loading, .computed: throw WireError(.unexpectedMessage)
             }
         } catch let error as WireError {
             counters.count(error.cause, "from the coordinator")

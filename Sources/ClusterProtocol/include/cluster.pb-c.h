@@ -19,6 +19,7 @@ typedef struct Shoal__Shape Shoal__Shape;
 typedef struct Shoal__Join Shoal__Join;
 typedef struct Shoal__Model Shoal__Model;
 typedef struct Shoal__Loading Shoal__Loading;
+typedef struct Shoal__Computed Shoal__Computed;
 typedef struct Shoal__Assign Shoal__Assign;
 typedef struct Shoal__Ready Shoal__Ready;
 typedef struct Shoal__Heartbeat Shoal__Heartbeat;
@@ -163,6 +164,26 @@ struct  Shoal__Loading
 
 
 /*
+ * From a worker in place of a heartbeat, once it has computed anything: all that it has, since it started.
+ */
+struct  Shoal__Computed
+{
+  ProtobufCMessage base;
+  /*
+   * a row through an expert counts 1, an expert read for a batch 6 more
+   */
+  uint64_t work;
+  /*
+   * spent on it
+   */
+  uint64_t nanoseconds;
+};
+#define SHOAL__COMPUTED__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&shoal__computed__descriptor) \
+    , 0, 0 }
+
+
+/*
  * Coordinator to worker: the experts it owns from this epoch on.
  */
 struct  Shoal__Assign
@@ -246,7 +267,8 @@ typedef enum {
   SHOAL__CONTROL_MESSAGE__BODY_LEAVE = 6,
   SHOAL__CONTROL_MESSAGE__BODY_REFUSE = 7,
   SHOAL__CONTROL_MESSAGE__BODY_MODEL = 8,
-  SHOAL__CONTROL_MESSAGE__BODY_LOADING = 9
+  SHOAL__CONTROL_MESSAGE__BODY_LOADING = 9,
+  SHOAL__CONTROL_MESSAGE__BODY_COMPUTED = 10
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SHOAL__CONTROL_MESSAGE__BODY__CASE)
 } Shoal__ControlMessage__BodyCase;
 
@@ -264,6 +286,7 @@ struct  Shoal__ControlMessage
     Shoal__Refuse *refuse;
     Shoal__Model *model;
     Shoal__Loading *loading;
+    Shoal__Computed *computed;
   };
 };
 #define SHOAL__CONTROL_MESSAGE__INIT \
@@ -474,6 +497,25 @@ Shoal__Loading *
                       const uint8_t       *data);
 void   shoal__loading__free_unpacked
                      (Shoal__Loading *message,
+                      ProtobufCAllocator *allocator);
+/* Shoal__Computed methods */
+void   shoal__computed__init
+                     (Shoal__Computed         *message);
+size_t shoal__computed__get_packed_size
+                     (const Shoal__Computed   *message);
+size_t shoal__computed__pack
+                     (const Shoal__Computed   *message,
+                      uint8_t             *out);
+size_t shoal__computed__pack_to_buffer
+                     (const Shoal__Computed   *message,
+                      ProtobufCBuffer     *buffer);
+Shoal__Computed *
+       shoal__computed__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   shoal__computed__free_unpacked
+                     (Shoal__Computed *message,
                       ProtobufCAllocator *allocator);
 /* Shoal__Assign methods */
 void   shoal__assign__init
@@ -736,6 +778,9 @@ typedef void (*Shoal__Model_Closure)
 typedef void (*Shoal__Loading_Closure)
                  (const Shoal__Loading *message,
                   void *closure_data);
+typedef void (*Shoal__Computed_Closure)
+                 (const Shoal__Computed *message,
+                  void *closure_data);
 typedef void (*Shoal__Assign_Closure)
                  (const Shoal__Assign *message,
                   void *closure_data);
@@ -787,6 +832,7 @@ extern const ProtobufCMessageDescriptor shoal__shape__descriptor;
 extern const ProtobufCMessageDescriptor shoal__join__descriptor;
 extern const ProtobufCMessageDescriptor shoal__model__descriptor;
 extern const ProtobufCMessageDescriptor shoal__loading__descriptor;
+extern const ProtobufCMessageDescriptor shoal__computed__descriptor;
 extern const ProtobufCMessageDescriptor shoal__assign__descriptor;
 extern const ProtobufCMessageDescriptor shoal__ready__descriptor;
 extern const ProtobufCMessageDescriptor shoal__heartbeat__descriptor;
