@@ -197,14 +197,54 @@ def test_generate_is_the_same_whatever_the_cluster(model):
     assert raw.returncode == 0 and raw.stdout.strip()
 
 
+def test_a_worker_that_is_killed_once_is_back_at_once_and_a_flapping_one_is_held_off(model, expected):
+    with cluster(model) as server:
+        for deaths in range(1, 5):
+            one = worker(server, model)
+            with running(one):
+                server.wait_until_ready(1)
+                assert deaths > 2 or "held off" not in server.output
+                one.process.kill()
+                server.wait_until(lambda status: not status["workers"], what="no worker")
+        begin = time.monotonic()
+        with running(worker(server, model)):
+            held = server.wait_until(lambda status: status["workers"], what="a member")
+            assert held["workers"][0]["hold"] == "flapping" and held["holdOffs"][0]["deaths"] == 4
+            assert complete(server) == expected
+            text = shoal("status", "--url", server.url).stdout
+            assert "held (flapping" in text and "held off: " in text and "4 deaths in a row" in text
+            server.wait_until_ready(1)
+            assert time.monotonic() - begin > 3
+            assert complete(server) == expected
+
+
 def test_status_shows_the_members(model):
     with cluster(model, 2) as server:
-        result = shoal("status", "--url", server.url)
+        complete(server)
+        result = shoal("status", "--url", server.url, "--placement")
         assert result.returncode == 0, result.stderr
-        assert result.stdout.count(" ready ") >= 2
-        assert len(json.loads(shoal("status", "--url", server.url, "--json").stdout)["workers"]) == 2
+        lines = result.stdout.splitlines()
+        assert all(len(line) <= 100 for line in lines), result.stdout
+        assert result.stdout.count(" ready ") >= 2 and "(auto)" in lines[0]
+        assert any(line.startswith("hottest") for line in lines)
+        assert sum(line.endswith(" holds") for line in lines) == 2
+        status = json.loads(shoal("status", "--url", server.url, "--json").stdout)
+        assert len(status["workers"]) == 2 and status["replication"] == "auto" and status["holdOffs"] == []
+        assert all(len(w["holdings"]) > 0 and w["share"] == 0.5 for w in status["workers"])
+        assert all(0 < expert["share"] <= 1 and expert["copies"] >= 1 for expert in status["hottest"])
     result = shoal("status", "--url", server.url)
     assert result.returncode == 1 and "no answer" in result.stderr
+
+
+@pytest.mark.parametrize("replicas,copies", [("1", 1), ("2", 2), ("auto", 2)])
+def test_replicas(model, replicas, copies):
+    with cluster(model, 3, "--replicas", replicas) as server:
+        server.wait_until(
+            lambda status: sum(w["experts"] for w in status["workers"]) == copies * status["experts"],
+            what=f"{copies} copies",
+        )
+    wrong = shoal("serve", "--model", model, "--replicas", "some")
+    assert wrong.returncode == 2 and "--replicas" in wrong.stderr
 
 
 def test_logs_as_json(model):

@@ -51,7 +51,7 @@ final class Bulletin: Sendable {
         state.withLock {
             ClusterStatus(
                 $0.membership, links: $0.links, localExperts: localExperts, isServing: isReady($0, workers: 0),
-                protection: protection, dropped: dropped)
+                protection: protection, dropped: dropped, at: .now)
         }
     }
 

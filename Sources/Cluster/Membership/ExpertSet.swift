@@ -43,5 +43,19 @@ package struct ExpertSet: Sendable, Equatable {
         for (index, byte) in zip(bytes.indices, other.bytes) { bytes[index] |= byte }
     }
 
+    /// Those of one layer, such as `0-3,7`.
+    package func ranges(layer: Int) -> String {
+        var ranges: [ClosedRange<Int>] = []
+        for expert in 0..<experts where contains(layer: layer, expert: expert) {
+            if let last = ranges.last, last.upperBound == expert - 1 {
+                ranges[ranges.count - 1] = last.lowerBound...expert
+            } else {
+                ranges.append(expert...expert)
+            }
+        }
+        return ranges.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)" }
+            .joined(separator: ",")
+    }
+
     package var count: Int { bytes.reduce(0) { $0 + $1.nonzeroBitCount } }
 }
