@@ -221,6 +221,7 @@ def test_a_worker_that_is_killed_once_is_back_at_once_and_a_flapping_one_is_held
 def test_status_shows_the_members(model):
     with cluster(model, 2) as server:
         complete(server)
+        server.wait_until(lambda status: status["hottest"], what="rows counted, every ten seconds")
         result = shoal("status", "--url", server.url, "--placement")
         assert result.returncode == 0, result.stderr
         lines = result.stdout.splitlines()
