@@ -328,13 +328,14 @@ final class DispatchSimulation {
     }
 
     private func perform(_ effects: [Membership.Effect]) {
-        for effect in effects {
+        var queue = effects[...]
+        while let effect = queue.popFirst() {
             switch effect {
             case .send(let message, let id):
                 if let worker = workers.firstIndex(where: { $0.id == id && $0.isConnected }) {
                     workers[worker].fromCoordinator.append(message)
                 } else {
-                    perform(membership.unreachable(id, at: now))
+                    queue += membership.unreachable(id, at: now)
                 }
             case .publish(let placement): publish(placement)
             case .suspend(let id): links[id]?.availability = .suspect

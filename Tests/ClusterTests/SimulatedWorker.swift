@@ -122,8 +122,6 @@ struct SimulatedWorker {
     private mutating func take(_ message: ControlMessage, at time: Int, _ random: inout SeededGenerator) -> Bool {
         switch message {
         case .assign(let assignment):
-            // A plan that was overtaken while it was sent may come after the one that overtook it.
-            guard assignment.epoch > assigned.last?.epoch ?? 0 else { return false }
             assigned.append((assignment.epoch, assignment.experts))
             loading = (assignment.epoch, time + .random(in: 0...100_000, using: &random))
             return false

@@ -145,10 +145,12 @@ final class ControlLoop {
     }
 
     private func perform(_ effects: [Membership.Effect]) throws {
-        for effect in effects {
+        var queue = effects[...]
+        while let effect = queue.popFirst() {
             switch effect {
             case .send(let message, let id):
-                if try send(message, to: id) == .unreachable { try perform(membership.unreachable(id, at: .now)) }
+                // What follows from it comes last, or an older plan would be told, or put into force, after a newer one.
+                if try send(message, to: id) == .unreachable { queue += membership.unreachable(id, at: .now) }
             case .publish(let placement):
                 board.publish(Routes(placement, links: placement.workers.map(link)))
             case .suspend(let id): links[id]?.availability = .suspect
