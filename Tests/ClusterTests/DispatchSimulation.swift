@@ -11,6 +11,7 @@ final class DispatchSimulation {
         var timing = ClusterTiming()
         timing.heartbeatInterval = .milliseconds(100)
         timing.drainLimit = .milliseconds(1000)
+        timing.banishment = .seconds(2)
         timing.batchDeadline = .milliseconds(100) ... .milliseconds(1000)
         return timing
     }()
@@ -84,7 +85,8 @@ final class DispatchSimulation {
         faultsToCome = []
         (loss, delay) = (0, 300)
         for index in workers.indices { recover(index) }
-        for _ in 0..<50 where !hasConverged { advance(by: 100_000) }
+        // Who died again and again is held off for some seconds.
+        for _ in 0..<200 where !hasConverged { advance(by: 100_000) }
         expect(hasConverged, "not everyone takes part")
         // A worker may still be at what it was asked for while it was slow.
         let canServe = hasLocalExperts || !alive.isEmpty
@@ -112,7 +114,9 @@ final class DispatchSimulation {
 
     // MARK: Faults
 
-    func addWorker() { workers.append(SimulatedWorker(id: .simulated(&random), startAt: time)) }
+    func addWorker() {
+        workers.append(SimulatedWorker(id: .simulated(&random), host: "\(workers.count)", startAt: time))
+    }
 
     func schedule(_ fault: Fault, after delay: Int) { faultsToCome.append((time + delay, fault)) }
 

@@ -26,7 +26,8 @@ import Transformer
 
     private func worker(_ cluster: TestCluster, microsecondsPerRow: UInt32) throws -> Worker {
         let worker = try Worker(
-            model: FakeModel.identity, join: cluster.coordinator.endpoint, threads: 1, memory: nil,
+            model: FakeModel.identity, coordinators: [CoordinatorAddress(cluster.coordinator.endpoint)], threads: 1,
+            memory: nil,
             name: "\(microsecondsPerRow)", log: cluster.log.log,
             makeExperts: { SlowExperts($0, microsecondsPerRow: microsecondsPerRow) })
         Thread { try? worker.run() }.start()
@@ -107,8 +108,8 @@ import Transformer
         #expect(
             Set(worker.keys).subtracting(["speed"]) == [
                 "id", "name", "state", "experts", "holdings", "memoryBudget", "threads", "share", "batches", "rows",
-                "bytesSent", "bytesReceived", "failures", "millisecondsPerBatch", "loadedBytes", "wantedBytes",
-                "weightsReceived",
+                "bytesSent", "bytesReceived", "failures", "hedges", "millisecondsPerBatch", "loadedBytes",
+                "wantedBytes", "weightsReceived",
             ])
     }
 

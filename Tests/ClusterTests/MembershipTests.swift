@@ -192,7 +192,9 @@ import Transformer
         for id in [a, b] { _ = membership.receive(.ready(epoch: 2), from: id, at: start) }
         #expect(sent(membership.expel(WorkerID(), reason: "test", at: start)).isEmpty)
         let effects = membership.expel(a, reason: "test", at: start)
-        #expect(sent(effects).contains(.leave(reason: "test")))
+        #expect(sent(effects).contains(.refuse(Refusal(cause: .unspecified, reason: "test"))))
+        var other = membership
+        #expect(sent(other.expel(b, reason: "test", isBanished: false, at: start)).contains(.leave(reason: "test")))
         #expect(effects.contains { if case .forget(a) = $0 { true } else { false } })
         #expect(Array(membership.members.keys) == [b] && membership.pending?.workers == [b])
         #expect(published(membership.receive(.ready(epoch: 3), from: b, at: start))?.workers == [b])

@@ -23,6 +23,8 @@ struct SimulatedWorker {
 
     /// Of its session; a new one each time that it joins.
     private(set) var id: WorkerID
+    /// Where its processes run, one after the other.
+    private let host: String
     /// Whether the process exists.
     private(set) var isRunning = true
     /// It was refused, or has left: it does not come back.
@@ -51,8 +53,9 @@ struct SimulatedWorker {
     /// Said to be loaded.
     private(set) var loaded: Set<UInt64> = []
 
-    init(id: WorkerID, startAt: Int) {
+    init(id: WorkerID, host: String, startAt: Int) {
         self.id = id
+        self.host = host
         self.startAt = startAt
     }
 
@@ -61,7 +64,7 @@ struct SimulatedWorker {
 
     /// The end of the process; another one starts in its place.
     mutating func kill(_ next: WorkerID, startAt: Int) {
-        self = SimulatedWorker(id: next, startAt: startAt)
+        self = SimulatedWorker(id: next, host: host, startAt: startAt)
         isRunning = false
     }
 
@@ -114,7 +117,7 @@ struct SimulatedWorker {
         toCoordinator.append(
             .join(
                 JoinRequest(
-                    name: "", memoryBudget: .max, threads: 1, digest: DispatchSimulation.model.digest,
+                    name: "\(host):1", memoryBudget: .max, threads: 1, digest: DispatchSimulation.model.digest,
                     shape: DispatchSimulation.model.shape, precisions: [.int8])))
     }
 
@@ -135,7 +138,7 @@ struct SimulatedWorker {
     /// Joins anew, under another identity.
     private mutating func begin(at time: Int, _ random: inout SeededGenerator) {
         let (mute, deaf, slow, wrong) = (isMute, isDeaf, slowness, errors)
-        self = SimulatedWorker(id: .simulated(&random), startAt: time + 10_000)
+        self = SimulatedWorker(id: .simulated(&random), host: host, startAt: time + 10_000)
         (isMute, isDeaf, slowness, errors) = (mute, deaf, slow, wrong)
     }
 }
