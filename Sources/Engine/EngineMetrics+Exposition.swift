@@ -29,7 +29,8 @@ extension EngineMetrics {
         add("steps_total", "counter", "Forward passes.", steps)
         add(
             "step_seconds_total", "counter", "Time of forward passes, by part.",
-            StepPart.allCases.map { ("{part=\"\($0.rawValue)\"}", "\(stepTime[$0, default: 0])") })
+            [("layers", stepTime.layers), ("output_head", stepTime.outputHead), ("sampling", stepTime.sampling)]
+                .map { ("{part=\"\($0.0)\"}", "\($0.1)") })
         add("preemptions_total", "counter", "How often a request gave its pages up.", preemptions)
         add("prefix_cache_queries_total", "counter", "Prompt tokens of admitted requests.", prefixCacheQueries)
         add("prefix_cache_hits_total", "counter", "Prompt tokens found in the prefix cache.", prefixCacheHits)

@@ -45,14 +45,13 @@ public struct EngineMetrics: Sendable, Equatable {
     /// Sequences of a step.
     public internal(set) var stepSequences = Histogram.powersOfTwo()
 
-    /// Seconds that steps spent in each of their parts.
-    public internal(set) var stepTime: [StepPart: Double] = [:]
+    /// Seconds that steps spent in each of their parts: the layers, the output head for the rows whose logits are wanted,
+    /// and drawing tokens from these.
+    public internal(set) var stepTime = StepTime()
 
-    /// What a step does: the layers, the output head for the rows whose logits are wanted, and drawing tokens from these.
-    public enum StepPart: String, Sendable, CaseIterable {
-        case layers
-        case outputHead = "output_head"
-        case sampling
+    /// Seconds of each part of a step.
+    public struct StepTime: Sendable, Equatable {
+        var layers = 0.0, outputHead = 0.0, sampling = 0.0
     }
 
     /// How a request ended.

@@ -95,7 +95,9 @@ final class StepLoop {
         do {
             let start = ContinuousClock.now
             let sampling = try transformer.forward(parts.map(\.segment), experts: experts) { logits in
-                ContinuousClock().measure { read(logits, &parts) }
+                let start = ContinuousClock.now
+                read(logits, &parts)
+                return start.duration(to: .now)
             }
             scheduler.complete(step)
             count(parts, duration: start.duration(to: .now), sampling: sampling)
@@ -184,10 +186,9 @@ final class StepLoop {
     private func count(_ parts: [Part], duration: Duration, sampling: Duration) {
         metrics.steps += 1
         let outputHead = transformer.outputHeadTime
-        let times: [EngineMetrics.StepPart: Duration] = [
-            .layers: duration - sampling - outputHead, .outputHead: outputHead, .sampling: sampling,
-        ]
-        for (part, time) in times { metrics.stepTime[part, default: 0] += time / .seconds(1) }
+        metrics.stepTime.layers += (duration - sampling - outputHead) / .seconds(1)
+        metrics.stepTime.outputHead += outputHead / .seconds(1)
+        metrics.stepTime.sampling += sampling / .seconds(1)
         metrics.stepSequences.record(Double(parts.count))
         let tokens = parts.reduce(0) { $0 + $1.segment.tokens.count }
         metrics.stepTokens.record(Double(tokens))

@@ -35,7 +35,9 @@ extension Transformer {
         }
         for batch in microBatches { try collect(batch, experts) }
         if let plan { overlap.record(plan, duration: start.duration(to: .now)) }
-        outputHeadTime = ContinuousClock().measure { selectLogits(segments) }
+        let end = ContinuousClock.now
+        selectLogits(segments)
+        outputHeadTime = end.duration(to: .now)
         return try body(
             UnsafeMutableBufferPointer(start: logits.base, count: selected.rows * config.vocabularySize))
     }

@@ -90,7 +90,9 @@ import Transformer
     private func counts(_ assignments: [ExpertAssignment], _ routes: Routes, excluding: Int? = nil) -> [Int] {
         var balancer = LoadBalancer()
         var counts = [Int](repeating: 0, count: routes.links.count)
-        balancer.choose(for: assignments.lazy.map(\.expert), layer: 1, routes) { $0 != excluding }
+        assignments.withUnsafeBufferPointer {
+            balancer.choose(for: Array(0..<Int32($0.count)), of: $0, layer: 1, routes) { $0 != excluding }
+        }
         for assignment in assignments {
             guard let worker = balancer.worker(for: assignment.expert) else { continue }
             #expect(routes.holders(layer: 1, expert: Int(assignment.expert)).contains(worker))

@@ -126,9 +126,9 @@ package struct Dispatcher {
         eligible.removeAll(keepingCapacity: true)
         for worker in records.indices { eligible.append(isEligible(worker, for: flight, at: now)) }
         let isEligible = eligible
-        balancer.choose(
-            for: flights[flight].undecided.lazy.map { part.assignments[Int($0)].expert }, layer: part.layer, routes
-        ) { isEligible[$0] }
+        balancer.choose(for: flights[flight].undecided, of: part.assignments, layer: part.layer, routes) {
+            isEligible[$0]
+        }
         forming.reset(to: nil, count: records.count)
         for position in flights[flight].undecided.indices {
             let index = flights[flight].undecided[position]

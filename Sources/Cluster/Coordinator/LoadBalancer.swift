@@ -1,3 +1,5 @@
+package import Transformer
+
 /// Chooses, for each expert of a batch, which of the workers that hold it computes it: the expert with the most rows
 /// first, each by whoever would have the least to do with it. Its arrays keep their memory from batch to batch.
 package struct LoadBalancer {
@@ -18,15 +20,17 @@ package struct LoadBalancer {
     package func worker(for expert: Int32) -> Int? { chosen[Int(expert)] < 0 ? nil : chosen[Int(expert)] }
 
     /// Chooses among the workers that `isEligible` allows.
-    /// - Parameter experts: one for each assignment.
+    /// - Parameter indices: of those among the assignments that are to be computed.
     package mutating func choose(
-        for experts: some Sequence<Int32>, layer: Int, _ routes: Routes, isEligible: (_ worker: Int) -> Bool
+        for indices: [Int32], of assignments: UnsafeBufferPointer<ExpertAssignment>, layer: Int, _ routes: Routes,
+        isEligible: (_ worker: Int) -> Bool
     ) {
         rows.reset(to: 0, count: routes.expertsPerLayer)
         chosen.reset(to: -1, count: routes.expertsPerLayer)
         loads.reset(to: 0, count: routes.links.count)
         order.removeAll(keepingCapacity: true)
-        for expert in experts.lazy.map({ Int($0) }) {
+        for index in indices {
+            let expert = Int(assignments[Int(index)].expert)
             if rows[expert] == 0 { order.append(expert) }
             rows[expert] += 1
         }
