@@ -16,7 +16,7 @@ extension Dispatcher {
 
     /// The batch that a share's rows are of.
     package func batch(of share: Int) -> ExpertBatch? {
-        flights.first { $0.number == shares[share].part }?.part
+        flight(of: share).map { flights[$0].part }
     }
 
     /// The worker's data socket is not connected.
@@ -49,7 +49,7 @@ extension Dispatcher {
 
     /// Whether the output of a share's item is still wanted.
     package func isMissing(_ item: WorkerShare.Item, of share: Int) -> Bool {
-        flights.first { $0.number == shares[share].part }?.isMissing(item.assignment) ?? false
+        flight(of: share).map { flights[$0].isMissing(item.assignment) } ?? false
     }
 
     /// A whole share has come back, and what of it was missing is in its slots.
@@ -93,7 +93,10 @@ extension Dispatcher {
         giveUp(share, because: "could not compute \(shares[share].items.count) rows", isSettled: true, at: now)
     }
 
-    func flight(of share: Int) -> Int? { flights.firstIndex { $0.number == shares[share].part } }
+    /// By index, for a copy of a flight takes hold of all its arrays.
+    func flight(of share: Int) -> Int? {
+        flights.indices.first { flights[$0].number == shares[share].part }
+    }
 
     /// - Parameter isSettled: no answer is owed.
     mutating func end(_ share: Int, isSettled: Bool = false, at now: ContinuousClock.Instant) {

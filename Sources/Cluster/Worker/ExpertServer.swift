@@ -22,6 +22,11 @@ final class ExpertServer: Sendable {
         var hasChanged = false
     }
 
+    /// The waking of this thread may have displaced, on a processor that they share, the one that was about to send another
+    /// worker its rows. That needs microseconds, and goes first where it would wait for a millisecond's computing. With
+    /// more rows each waits long anyway, and whoever else is let past computes as long.
+    private static let fewRows = 16
+
     private let state = Mutex(State())
     private let stopping = StopFlag()
     private let wakeup: Wakeup
@@ -78,7 +83,10 @@ final class ExpertServer: Sendable {
             do { _ = try poller.wait(milliseconds: 60_000) } catch {
                 for handler in handlers { fail(handler, error) }
             }
-            while !stopping.isSet, !state.withLock({ $0.hasChanged }), receive(handlers) { answer(handlers, joint) }
+            while !stopping.isSet, !state.withLock({ $0.hasChanged }), receive(handlers) {
+                if handlers.reduce(0, { $0 + $1.size }) <= Self.fewRows { sched_yield() }
+                answer(handlers, joint)
+            }
         }
     }
 

@@ -100,6 +100,6 @@ final class JointBatch {
 
 extension RequestHandler {
     /// Assignments of the request that waits; 0 for none.
-    fileprivate var size: Int { request?.assignments ?? 0 }
+    var size: Int { request?.assignments ?? 0 }
     fileprivate var rows: Int { request?.rows ?? 0 }
 }
