@@ -182,21 +182,30 @@ def all_workers_cut_off(cluster, _, seconds):
         cluster.network.set(worker.host)
 
 
-@fault(target="coordinator", seconds=(0, 3), local=[True, False], replicas=[1, 2])
-def kill_the_coordinator(cluster, coordinator, seconds, local, replicas):
+# What a coordinator may come back with; hedging after milliseconds, or 0 for never.
+COORDINATOR = {
+    "local": [True, False],
+    "replicas": [1, 2, "auto"],
+    "hedge": ["auto", "auto", 0, 20],
+    "verify_rate": [0.001, 0.2],
+}
+
+
+@fault(target="coordinator", seconds=(0, 3), **COORDINATOR)
+def kill_the_coordinator(cluster, coordinator, seconds, **flags):
     coordinator.leave(abruptly=True)
     yield seconds
-    coordinator.begin(local, replicas)
+    coordinator.begin(**flags)
 
 
-@fault(target="coordinator", seconds=(0, 1), local=[True, False], replicas=[1, 2])
-def restart_the_coordinator(cluster, coordinator, seconds, local, replicas):
+@fault(target="coordinator", seconds=(0, 1), **COORDINATOR)
+def restart_the_coordinator(cluster, coordinator, seconds, **flags):
     """In the orderly way: what it has accepted it answers."""
     leaving = coordinator.leave(abruptly=False)
     while leaving.poll() is None:
         yield 0.05
     yield seconds
-    coordinator.begin(local, replicas)
+    coordinator.begin(**flags)
 
 
 @dataclasses.dataclass(frozen=True)
