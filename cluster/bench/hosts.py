@@ -5,42 +5,13 @@ import contextlib
 import json
 import pathlib
 import statistics
-import subprocess
-import sys
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / name) for name in ("e2e", "lib")]
-from keys import Keys  # noqa: E402
-from network import Cables, Line, Proxies  # noqa: E402
-from overlap import rate  # noqa: E402
-from processes import Server, ShoalProcess  # noqa: E402
+from spread import Spread, rate
 
 WORKERS = 3
-# A computer that forwards frames should not wait for those that compute, where that is permitted.
-AT_ONCE = ["chrt", "--fifo", "1"]
 
 
-@contextlib.contextmanager
-def cluster(options, keys, network=None):
-    """A coordinator and its workers, each on a host of its own where there is a network."""
-    with contextlib.ExitStack() as stack:
-        address = network.bind if network else "127.0.0.1"
-        server = Server(options.model, "--bind", f"tcp://{address}:*", "--no-local-experts", *keys.coordinator)
-        stack.callback(server.stop)
-        port = server.endpoint.rpartition(":")[2]
-        if network:
-            network.route(int(server.wait_for(rf"{name}=tcp://[\d.]+:(\d+)").group(1)) for name in ("endpoint", "data"))
-        for host in range(1, WORKERS + 1):
-            join = network.coordinator(host) if network else address
-            worker = ShoalProcess(
-                "worker", "--join", f"tcp://{join}:{port}", "--model", options.model, "--threads", "1",
-                *keys.worker(f"worker{host}"), within=network.inside(host) if network else (),
-            )  # fmt: skip
-            stack.callback(worker.stop)
-        server.wait_until_ready(WORKERS, seconds=600)
-        yield server
-
-
-def measure(options, keys, sequences, network=None):
+def measure(spread, options, sequences, *, is_spread):
     """(tokens a second of all sequences together, bytes of tensors sent and received for a token)."""
 
     def traffic():
@@ -48,7 +19,7 @@ def measure(options, keys, sequences, network=None):
         tokens = sum(metrics[f'tokens_total{{kind="{kind}"}}'] for kind in ("prompt", "generated"))
         return sum(worker["bytesSent"] + worker["bytesReceived"] for worker in workers), tokens
 
-    with cluster(options, keys, network) as server:
+    with spread.cluster(["--no-local-experts"], ["--threads", "1"], is_spread=is_spread) as server:
         # The first run reads the weights from the disk.
         rate(server, sequences, 8)
         bytes_before, tokens_before = traffic()
@@ -69,27 +40,19 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     layers = json.loads((options.model / "config.json").read_text())["num_hidden_layers"]
-    keys = Keys(options.folder, [f"worker{host}" for host in range(1, WORKERS + 1)])
-    prefix = AT_ONCE if subprocess.run([*AT_ONCE, "true"], capture_output=True).returncode == 0 else []
-    hosts = WORKERS + 1
-    network = Cables(options.cable, hosts, prefix=prefix) if options.cable else Proxies(hosts)
-
     trip, link = options.round_trip / 1e6, options.megabits * 1e6 / 8
-    with contextlib.closing(network):
-        network.set(0, Line(rate=link), Line(rate=link))
-        for host in range(1, hosts):
-            line = Line(delay=trip / 2, rate=link)
-            network.set(host, line, line)
+    with contextlib.closing(Spread(options.model, options.folder, WORKERS, options.cable)) as spread:
+        spread.hold_to(trip / 2, link)
         print(
-            f"{hosts} hosts over {network.description}, {options.megabits} Mbit/s and {trip * 1e3:g} ms there and back between "
+            f"{WORKERS + 1} hosts over {spread.network.description}, {options.megabits} Mbit/s and {trip * 1e3:g} ms there and back between "
             f"the coordinator and each of {WORKERS} workers, with keys; tokens/s, median of {options.rounds}\n"
         )
         print(f"{'sequences':>9}{'loopback':>10}{'hosts':>8}{'ratio':>7}   expected of a step")
         for sequences in map(int, options.sequences.split(",")):
             near, far = [], []
             for _ in range(options.rounds):
-                near.append(measure(options, keys, sequences))
-                far.append(measure(options, keys, sequences, network))
+                near.append(measure(spread, options, sequences, is_spread=False))
+                far.append(measure(spread, options, sequences, is_spread=True))
             loopback, reached = (statistics.median(found for found, _ in runs) for runs in (near, far))
             size = sequences * statistics.median(count for _, count in far)
             step = sequences / loopback

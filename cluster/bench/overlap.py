@@ -2,72 +2,23 @@
 cluster/bench/overlap."""
 
 import argparse
-import concurrent.futures
 import contextlib
 import json
 import os
 import pathlib
 import statistics
 import subprocess
-import sys
-import time
-import urllib.request
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
-from processes import SHOAL, Server, ShoalProcess  # noqa: E402
+from spread import Spread, rate
 
+from processes import SHOAL
+
+WORKERS = 2
 CACHE = pathlib.Path(
     os.environ.get("SHOAL_CACHE") or pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "shoal"
 )
 # SHOAL_MICRO_BATCHES and what it means.
 MODES = {"1": "one micro-batch", "2": "two", "": "as chosen"}
-# Steps in which the coordinator finds out what is faster; not counted.
-LEARNING = 16
-
-
-@contextlib.contextmanager
-def cluster(model, proxy, delay, mode, worker_flags):
-    """A coordinator and two workers, which reach it over a delaying proxy where there is a delay."""
-    with contextlib.ExitStack() as stack:
-        server = Server(model, environment={"SHOAL_MICRO_BATCHES": mode})
-        stack.callback(server.stop)
-        control = server.endpoint.rpartition(":")[2]
-        host = "127.0.0.1"
-        if delay:
-            data = server.wait_for(r"data=tcp://[\d.]+:(\d+)").group(1)
-            process = stack.enter_context(
-                subprocess.Popen([proxy, str(delay), control, data], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-            )
-            stack.callback(process.stdin.close)
-            assert process.stdout.readline() == b"ready\n"
-            host = "127.0.0.2"
-        for _ in range(2):
-            worker = ShoalProcess(
-                "worker", "--join", f"tcp://{host}:{control}", "--model", model,
-                "--threads", max(1, os.cpu_count() // 2), *worker_flags,
-            )  # fmt: skip
-            stack.callback(worker.stop)
-        server.wait_until_ready(2, seconds=600)
-        yield server
-
-
-def stream(server, prompt, tokens):
-    """When each token of one streamed completion came."""
-    body = {"prompt": prompt, "max_tokens": tokens, "temperature": 0, "stream": True}
-    message = urllib.request.Request(
-        server.url + "/v1/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(message) as response:
-        return [time.monotonic() for line in response if line.startswith(b"data: {")]
-
-
-def rate(server, sequences, tokens):
-    """Tokens a second of all sequences together, from when all of them decode and the coordinator has learned."""
-    prompts = [[100 + 37 * (i * 16 + j) % 800 for j in range(16)] for i in range(sequences)]
-    with concurrent.futures.ThreadPoolExecutor(sequences) as pool:
-        runs = list(pool.map(lambda prompt: stream(server, prompt, LEARNING + tokens), prompts))
-    begin, end = max(times[LEARNING] for times in runs), min(times[-2] for times in runs)
-    return sum(begin < time <= end for times in runs for time in times) / (end - begin)
 
 
 def synthesised(flags):
@@ -80,7 +31,8 @@ def synthesised(flags):
 
 def main():
     parser = argparse.ArgumentParser(prog="cluster/bench/overlap")
-    parser.add_argument("--proxy", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=pathlib.Path, required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--cable", help=argparse.SUPPRESS)
     parser.add_argument("--model", type=pathlib.Path, help="a checkpoint, in place of a synthetic one")
     parser.add_argument("--synthesize", default="--preset gpt-oss-20b", help="flags of shoal synthesize")
     parser.add_argument("--delay", type=int, default=500, help="microseconds added to each direction (default 500)")
@@ -92,13 +44,19 @@ def main():
     model = options.model or synthesised(options.synthesize)
     layers = json.loads((model / "config.json").read_text())["num_hidden_layers"]
 
-    worker_flags = ["--memory", options.worker_memory] if options.worker_memory else []
+    worker_flags = ["--threads", max(1, os.cpu_count() // WORKERS)]
+    if options.worker_memory:
+        worker_flags += ["--memory", options.worker_memory]
     rates = {}
-    for _ in range(options.rounds):
-        for mode in MODES:
-            for delay in (0, options.delay):
-                with cluster(model, options.proxy, delay, mode, worker_flags) as server:
-                    rates.setdefault((mode, delay), []).append(rate(server, options.sequences, options.tokens))
+    with contextlib.closing(Spread(model, options.folder, WORKERS, options.cable)) as spread:
+        spread.hold_to(delay=options.delay / 1e6)
+        for _ in range(options.rounds):
+            for mode in MODES:
+                for delay in (0, options.delay):
+                    environment = {"SHOAL_MICRO_BATCHES": mode}
+                    with spread.cluster([], worker_flags, environment, is_spread=delay > 0) as server:
+                        found = rate(server, options.sequences, options.tokens)
+                    rates.setdefault((mode, delay), []).append(found)
     medians = {key: statistics.median(values) for key, values in rates.items()}
 
     trip = 2 * options.delay / 1000
