@@ -76,11 +76,7 @@ private struct Serving {
         protection = try KeyFlags.coordinator(arguments)
         modelName = arguments.string("served-model-name") ?? model.directory.standardizedFileURL.lastPathComponent
         hasLocalExperts = !arguments.has("no-local-experts")
-        let copies = arguments.string("replicas") ?? "auto"
-        guard copies == "auto" || (1...64).contains(Int(copies) ?? 0) else {
-            throw UsageError("--replicas is '\(copies)'; expected auto, or a whole number, 1 to 64")
-        }
-        replicas = Int(copies)
+        replicas = try arguments.integer("replicas", in: 1...64, hasAuto: true)
         dispatch = try DispatchFlags.options(arguments)
         options = try EngineFlags.options(arguments, format: model.kvFormat)
         requestTimeout = try arguments.number("request-timeout", in: 0.001...1e6).map { .seconds($0) }

@@ -244,8 +244,12 @@ def test_replicas(model, replicas, copies):
             lambda status: sum(w["experts"] for w in status["workers"]) == copies * status["experts"],
             what=f"{copies} copies",
         )
-    wrong = shoal("serve", "--model", model, "--replicas", "some")
-    assert wrong.returncode == 2 and "--replicas" in wrong.stderr
+
+
+@pytest.mark.parametrize("flag", ["--replicas", "--hedge"])
+def test_numbers_that_may_be_automatic(model, flag):
+    wrong = shoal("serve", "--model", model, flag, "some")
+    assert wrong.returncode == 2 and f"{flag} is 'some'; expected auto, or a" in wrong.stderr
 
 
 def test_logs_as_json(model):

@@ -46,6 +46,8 @@ struct Arguments {
         }
     }
 
+    private static let auto = "auto"
+
     func string(_ name: String) -> String? { values[name] }
 
     func has(_ name: String) -> Bool { values[name] != nil }
@@ -55,21 +57,24 @@ struct Arguments {
         return value
     }
 
-    func integer(_ name: String, in range: ClosedRange<Int>) throws(UsageError) -> Int? {
-        guard let text = values[name] else { return nil }
+    /// - Parameter hasAuto: whether `auto`, which gives nil as the absent flag does, is a value too.
+    func integer(_ name: String, in range: ClosedRange<Int>, hasAuto: Bool = false) throws(UsageError) -> Int? {
+        guard let text = values[name], !(hasAuto && text == Self.auto) else { return nil }
         guard let value = Int(text), range.contains(value) else {
             let bound =
                 range.upperBound == .max ? "\(range.lowerBound) or more" : "\(range.lowerBound) to \(range.upperBound)"
-            throw UsageError("--\(name) is '\(text)'; expected a whole number, \(bound)")
+            throw UsageError("--\(name) is '\(text)'; expected \(hasAuto ? "auto, or " : "")a whole number, \(bound)")
         }
         return value
     }
 
-    func number(_ name: String, in range: ClosedRange<Double>) throws(UsageError) -> Double? {
-        guard let text = values[name] else { return nil }
+    /// - Parameter hasAuto: as for integers.
+    func number(_ name: String, in range: ClosedRange<Double>, hasAuto: Bool = false) throws(UsageError) -> Double? {
+        guard let text = values[name], !(hasAuto && text == Self.auto) else { return nil }
         guard let value = Double(text), range.contains(value) else {
             throw UsageError(
-                "--\(name) is '\(text)'; expected a number from \(range.lowerBound) to \(range.upperBound)")
+                "--\(name) is '\(text)'; expected \(hasAuto ? "auto, or " : "")a number from \(range.lowerBound) to "
+                    + "\(range.upperBound)")
         }
         return value
     }

@@ -13,8 +13,7 @@ enum DispatchFlags {
     static func options(_ arguments: Arguments) throws(UsageError) -> DispatchOptions {
         var options = DispatchOptions()
         options.verifyRate = try arguments.number("verify-rate", in: 0...1) ?? options.verifyRate
-        guard arguments.string("hedge") != "auto" else { return options }
-        if let milliseconds = try arguments.number("hedge", in: 0...1e6) {
+        if let milliseconds = try arguments.number("hedge", in: 0...1e6, hasAuto: true) {
             options.hedging = milliseconds == 0 ? .never : .after(.milliseconds(milliseconds))
         }
         return options
