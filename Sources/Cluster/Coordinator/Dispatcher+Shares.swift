@@ -62,10 +62,12 @@ extension Dispatcher {
 
     /// Whether the coordinator is to compute a row of an answer too, before the answer is taken.
     /// - Parameter earlier: how many rows of the answer it computes already.
-    package mutating func isToVerify(_ item: WorkerShare.Item, of share: Int, earlier: Int) -> Bool {
-        guard sampler.isOn, isMissing(item, of: share) else { return false }
-        let isDrawn = sampler.draws()
-        return isDrawn || !records[shares[share].worker].hasAnswered && earlier < RowSampler.first
+    package func isToVerify(_ item: WorkerShare.Item, of share: Int, earlier: Int) -> Bool {
+        guard sampler.isOn, let flight = flight(of: share), flights[flight].isMissing(item.assignment) else {
+            return false
+        }
+        return sampler.draws(flights[flight].assignment(item.assignment).expert, in: shares[share].sequence)
+            || !records[shares[share].worker].hasAnswered && earlier < RowSampler.first
     }
 
     /// A worker has returned what cannot be a result.

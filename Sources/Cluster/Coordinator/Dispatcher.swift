@@ -22,7 +22,7 @@ package struct Dispatcher {
     let hasLocalExperts: Bool
     let options: DispatchOptions
     var budget = HedgeBudget()
-    var sampler: RowSampler
+    let sampler: RowSampler
     package private(set) var routes: Routes
     var records: [WorkerRecord]
     /// Under way, in the order in which they were begun.

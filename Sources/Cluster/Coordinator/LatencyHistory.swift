@@ -32,11 +32,12 @@ package struct LatencyHistory: Sendable {
         estimates[size] = estimate
     }
 
-    /// Seconds within which nearly all answers of that size have come: three deviations above the mean. Nil where there
+    /// Seconds after which an answer of that size is late: three deviations above the mean, within which nearly all have
+    /// come, but at least half the mean above it, because whoever is asked instead takes as long again. Nil where there
     /// have been too few to tell.
     package func usual(assignments: Int) -> Double? {
         guard let own = estimates[Self.sizeClass(of: assignments)], own.count >= 16 else { return nil }
-        return own.mean + 3 * own.deviation
+        return own.mean + max(3 * own.deviation, own.mean / 2)
     }
 
     /// Seconds after which an answer is not to be expected any more, when nothing else is to be done first: four

@@ -1,6 +1,9 @@
 /// Draws which rows are verified. Nobody who does not know the seed can tell which.
+///
+/// All of an expert's rows in an answer are drawn or none is: its weights are read once for them, so that the part of the
+/// rows which is verified is the part of the work which is done twice.
 struct RowSampler {
-    private var state: UInt64
+    private let seed: UInt64
     private let threshold: UInt64
     /// Rows of a worker's first answer that are verified in any case: one whose results are always wrong is found out
     /// before any of them is used.
@@ -11,14 +14,13 @@ struct RowSampler {
     init(rate: Double, seed: UInt64) {
         isOn = rate > 0
         threshold = rate >= 1 ? .max : UInt64(max(0, rate) * 0x1p64)
-        state = seed
+        self.seed = seed
     }
 
-    /// Whether to verify the next row (SplitMix64).
-    mutating func draws() -> Bool {
+    /// Whether to verify an expert's rows in the answer of that number (SplitMix64, of which each pair is a state).
+    func draws(_ expert: Int32, in sequence: UInt64) -> Bool {
         guard isOn else { return false }
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
+        var z = seed &+ (sequence << 16 &+ UInt64(truncatingIfNeeded: expert)) &* 0x9E37_79B9_7F4A_7C15
         z = (z ^ z >> 30) &* 0xBF58_476D_1CE4_E5B9
         z = (z ^ z >> 27) &* 0x94D0_49BB_1331_11EB
         return z ^ z >> 31 <= threshold
