@@ -29,6 +29,9 @@ package struct WorkerID: Hashable, Sendable, CustomStringConvertible, Comparable
         try Swift.withUnsafeBytes(of: (high, low), body)
     }
 
+    /// The worker's half.
+    var process: UInt64 { high }
+
     /// Any total order, the same wherever it is asked for.
     package static func < (left: WorkerID, right: WorkerID) -> Bool { (left.high, left.low) < (right.high, right.low) }
 

@@ -66,7 +66,7 @@ import Transformer
             #expect(cluster.coordinator.status.holdOffs.count == deaths - 1)
         }
         let holdOff = try #require(cluster.coordinator.status.holdOffs.first)
-        #expect(holdOff.owner == "raw" && holdOff.deaths == 2 && !holdOff.banished && holdOff.seconds == 1)
+        #expect(holdOff.owner == "raw#1" && holdOff.deaths == 2 && !holdOff.banished && holdOff.seconds == 1)
         let again = try worker(cluster, microsecondsPerRow: 0)
         defer { again.stop() }
         try await cluster.ready(workers: 1)

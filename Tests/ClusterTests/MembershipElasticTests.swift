@@ -142,6 +142,57 @@ import Transformer
         #expect(membership.members[id]?.liveness.state == .loading)
     }
 
+    @Test("without keys neither one that flaps nor one that was sent away shuts out its neighbours on the host")
+    func neighbours() {
+        var membership = membership()
+        let ids = add(["host:1", "host:2", "host:3"], to: &membership, at: start)
+        _ = membership.expel(ids[0], reason: "test", at: start)
+        let proven = start + membership.timing.provenAfter
+        _ = pass(membership.timing.provenAfter, &membership, from: start, areLoading: true)
+        _ = membership.unreachable(ids[1], at: proven)
+        // The neighbour is back first, then the one that was sent away, which takes the place that is left.
+        let (neighbour, culprit, newcomer) = (WorkerID(), WorkerID(), WorkerID())
+        for (id, name) in [(neighbour, "host:4"), (culprit, "host:5"), (newcomer, "host:6")] {
+            _ = membership.receive(join(name), from: id, at: proven)
+        }
+        #expect(membership.members[neighbour]?.hold == nil)
+        #expect(membership.members[culprit]?.hold == .banished)
+        #expect(membership.members[newcomer]?.hold == nil)
+        settle(&membership, at: proven)
+        #expect(Set(membership.placement.workers) == [ids[2], neighbour, newcomer])
+        // One that goes on dying is held off, and the one beside it is not when it is started again.
+        var now = proven
+        for _ in 0..<4 {
+            let id = WorkerID()
+            _ = membership.receive(join("other:1"), from: id, at: now)
+            if membership.members[id]?.hold == nil { settle(&membership, at: now) }
+            _ = membership.unreachable(id, at: now)
+            now += .seconds(1)
+        }
+        let (flapping, beside) = (WorkerID(), WorkerID())
+        for id in [flapping, beside] { _ = membership.receive(join("other:1"), from: id, at: now - .milliseconds(1)) }
+        #expect(membership.members[flapping]?.hold == .flapping && membership.members[beside]?.hold == nil)
+    }
+
+    @Test("without keys a process that joins again is known, whoever else is missing on its host")
+    func sameProcess() {
+        var membership = membership()
+        func join(_ process: UInt64) -> WorkerID {
+            let id = WorkerID(of: process)
+            _ = membership.receive(self.join("host:1"), from: id, at: start)
+            return id
+        }
+        let (first, second) = (join(1 << 32), join(2 << 32))
+        for id in [first, second] { _ = membership.unreachable(id, at: start) }
+        for deaths in 1...3 {
+            let id = join(1 << 32)
+            #expect(membership.members[id]?.hold == (deaths < 2 ? nil : .flapping))
+            _ = membership.unreachable(id, at: start)
+        }
+        let other = join(2 << 32)
+        #expect(membership.members[other]?.hold == nil)
+    }
+
     @Test("who does not come further with loading is left out, so that others go on, and tried again later")
     func stalled() {
         var membership = membership()

@@ -56,7 +56,7 @@ public struct ClusterStatus: Sendable, Encodable {
 
     /// Whose workers are not taken in for a while.
     public struct HoldOff: Sendable, Encodable {
-        /// A public key, or without keys a host.
+        /// A public key, or without keys a place on a host, such as `host#2`.
         public let owner: String
         /// In a row, each soon after it had joined.
         public let deaths: Int

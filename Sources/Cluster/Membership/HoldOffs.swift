@@ -1,8 +1,8 @@
 /// Who died again soon after it was taken in, or was sent away, and until when it is not taken in again.
 ///
-/// Deaths are counted for a public key, or, without keys, for a host: a process that was started again has nothing else
-/// in common with the one before. The first costs nothing, so that whoever is killed once is back at once; the next cost
-/// 1 s, 2 s, 4 s and so on. Workers of one host that die together are one death.
+/// Deaths are counted for a public key, or, without keys, for a place on a host (``Places``). The first costs nothing, so
+/// that whoever is killed once is back at once; the next cost 1 s, 2 s, 4 s and so on. Workers of one key that die
+/// together are one death.
 package struct HoldOffs: Sendable {
     /// Never longer than this, however often it dies.
     package static let longest = Duration.seconds(64)

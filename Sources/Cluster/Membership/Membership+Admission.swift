@@ -8,7 +8,7 @@ extension Membership {
             let fields: Log.Fields = [("worker", id.description), ("name", join.name), ("reason", refusal.reason)]
             return [.send(.refuse(refusal), to: id), .log(.error, "refused a worker", fields)]
         }
-        let owner = key?.description ?? join.host
+        let owner = key?.description ?? place(of: id, on: join.host)
         members[id] = Member(join: join, liveness: Liveness(timing: timing, at: now), owner: owner, joined: now)
         guard let holdOff = holdOffs.entry(for: owner, at: now) else { return admit(id, at: now) }
         members[id]?.hold = holdOff.isBanished ? .banished : .flapping
@@ -19,6 +19,13 @@ extension Membership {
                 .warning, "a worker that joins again is held off",
                 fields(id) + [("reason", reason), ("seconds", "\(now.duration(to: holdOff.until).wholeSeconds)")])
         ]
+    }
+
+    /// To whom a session without key belongs.
+    private mutating func place(of id: WorkerID, on host: String) -> String {
+        places.take(on: host, process: id.process, taken: Set(members.values.map(\.owner))) { [holdOffs] in
+            holdOffs.entries[$0]?.until
+        }
     }
 
     /// Lets a member take part.

@@ -26,7 +26,7 @@ package struct Membership {
         /// Why it is left out, while it is.
         package internal(set) var hold: Hold?
 
-        /// To whom a new session of it belongs: a public key, or a host.
+        /// To whom a new session of it belongs: a public key, or a place on a host (``Places``).
         let owner: String
         let joined: ContinuousClock.Instant
         /// When it had first loaded what it was given.
@@ -66,6 +66,7 @@ package struct Membership {
     package let localExperts: Bool
     package internal(set) var members: [WorkerID: Member] = [:]
     package internal(set) var holdOffs = HoldOffs()
+    var places = Places()
     /// In force from the next step on.
     package internal(set) var placement: Placement
     /// Replaces `placement` as soon as its workers have loaded what it gives them.
