@@ -367,6 +367,51 @@ void   shoal__heartbeat__free_unpacked
   assert(message->base.descriptor == &shoal__heartbeat__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   shoal__epochs__init
+                     (Shoal__Epochs         *message)
+{
+  static const Shoal__Epochs init_value = SHOAL__EPOCHS__INIT;
+  *message = init_value;
+}
+size_t shoal__epochs__get_packed_size
+                     (const Shoal__Epochs *message)
+{
+  assert(message->base.descriptor == &shoal__epochs__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t shoal__epochs__pack
+                     (const Shoal__Epochs *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &shoal__epochs__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t shoal__epochs__pack_to_buffer
+                     (const Shoal__Epochs *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &shoal__epochs__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Shoal__Epochs *
+       shoal__epochs__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Shoal__Epochs *)
+     protobuf_c_message_unpack (&shoal__epochs__descriptor,
+                                allocator, len, data);
+}
+void   shoal__epochs__free_unpacked
+                     (Shoal__Epochs *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &shoal__epochs__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   shoal__leave__init
                      (Shoal__Leave         *message)
 {
@@ -1343,9 +1388,29 @@ const ProtobufCMessageDescriptor shoal__ready__descriptor =
   (ProtobufCMessageInit) shoal__ready__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-#define shoal__heartbeat__field_descriptors NULL
-#define shoal__heartbeat__field_indices_by_name NULL
-#define shoal__heartbeat__number_ranges NULL
+static const ProtobufCFieldDescriptor shoal__heartbeat__field_descriptors[1] =
+{
+  {
+    "in_force",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Shoal__Heartbeat, in_force),
+    &shoal__epochs__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned shoal__heartbeat__field_indices_by_name[] = {
+  0,   /* field[0] = in_force */
+};
+static const ProtobufCIntRange shoal__heartbeat__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
 const ProtobufCMessageDescriptor shoal__heartbeat__descriptor =
 {
   PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
@@ -1354,11 +1419,62 @@ const ProtobufCMessageDescriptor shoal__heartbeat__descriptor =
   "Shoal__Heartbeat",
   "shoal",
   sizeof(Shoal__Heartbeat),
-  0,
+  1,
   shoal__heartbeat__field_descriptors,
   shoal__heartbeat__field_indices_by_name,
-  0,  shoal__heartbeat__number_ranges,
+  1,  shoal__heartbeat__number_ranges,
   (ProtobufCMessageInit) shoal__heartbeat__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor shoal__epochs__field_descriptors[2] =
+{
+  {
+    "first",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Shoal__Epochs, first),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "last",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Shoal__Epochs, last),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned shoal__epochs__field_indices_by_name[] = {
+  0,   /* field[0] = first */
+  1,   /* field[1] = last */
+};
+static const ProtobufCIntRange shoal__epochs__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor shoal__epochs__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "shoal.Epochs",
+  "Epochs",
+  "Shoal__Epochs",
+  "shoal",
+  sizeof(Shoal__Epochs),
+  2,
+  shoal__epochs__field_descriptors,
+  shoal__epochs__field_indices_by_name,
+  1,  shoal__epochs__number_ranges,
+  (ProtobufCMessageInit) shoal__epochs__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor shoal__leave__field_descriptors[1] =

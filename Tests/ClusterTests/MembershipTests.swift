@@ -146,6 +146,26 @@ import Transformer
         #expect(dropped(membership.receive(join(), from: a, at: start)) == [.unexpectedMessage])
     }
 
+    @Test("heartbeats say of which epochs requests may come")
+    func inForce() {
+        var membership = membership()
+        let (a, b) = (WorkerID(), WorkerID())
+        func beat(isSettled: Bool) -> ControlMessage? {
+            let interval = membership.timing.heartbeatInterval * Int(membership.epoch)
+            _ = membership.tick(at: start + interval, isSettled: isSettled)
+            for case .send(let message, to: a) in membership.heartbeats() { return message }
+            return nil
+        }
+        _ = membership.receive(join(), from: a, at: start)
+        #expect(beat(isSettled: true) == .inForce(0...0))
+        _ = membership.receive(.ready(epoch: 1), from: a, at: start)
+        #expect(beat(isSettled: false) == .inForce(0...1), "the engine may be using the one before")
+        #expect(beat(isSettled: true) == .inForce(1...1))
+        _ = membership.receive(join(), from: b, at: start)
+        #expect(beat(isSettled: true) == .inForce(1...1), "the next one is not loaded")
+        #expect(dropped(membership.receive(.inForce(1...1), from: a, at: start)) == [.unexpectedMessage])
+    }
+
     @Test("a leaving worker is released only when a placement without it is settled")
     func leaving() {
         var membership = membership()
@@ -153,7 +173,7 @@ import Transformer
         for id in [a, b] { _ = membership.receive(join(), from: id, at: start) }
         for id in [a, b] { _ = membership.receive(.ready(epoch: 2), from: id, at: start) }
         _ = membership.receive(.leave(reason: "test"), from: a, at: start)
-        #expect(sent(membership.tick(at: start, isSettled: true)).allSatisfy { $0 == .heartbeat })
+        #expect(sent(membership.tick(at: start, isSettled: true)) == [.inForce(2...2), .inForce(2...2)])
         #expect(published(membership.receive(.ready(epoch: 3), from: b, at: start))?.workers == [b])
         #expect(!sent(membership.tick(at: start, isSettled: false)).contains(.leave(reason: "released")))
         #expect(sent(membership.tick(at: start, isSettled: true)).contains(.leave(reason: "released")))

@@ -32,7 +32,9 @@ import Testing
         }
         func needed(of stock: ObjectIdentifier) -> ExpertSet? { plan.needed(of: stock) }
         func hasTooMuch(_ coordinator: Int) -> Bool { plan.hasTooMuch(coordinator) }
-        func release(allBut experts: ExpertSet, by coordinator: Int) { plan.release(allBut: experts, by: coordinator) }
+        func release(allBut experts: ExpertSet, keeping earlier: [ExpertSet] = [], by coordinator: Int) -> Bool {
+            plan.release(allBut: experts, keeping: earlier, by: coordinator)
+        }
     }
 
     @Test("what several want counts once")
@@ -84,9 +86,14 @@ import Testing
         #expect(plan.take(0..<6, by: 0))
         #expect(plan.take(6..<16, keeping: [experts(0..<6)], by: 0))
         #expect(plan.needed(of: first) == experts(0..<16))
-        plan.release(allBut: experts(0..<6), by: 0)
+        #expect(!plan.release(allBut: experts(0..<6), by: 0))
         #expect(plan.needed(of: first) == experts(0..<16), "there is a newer one")
-        plan.release(allBut: experts(6..<16), by: 0)
+        #expect(plan.take(6..<16, keeping: [experts(0..<6), experts(20..<30)], by: 0))
+        #expect(plan.release(allBut: experts(6..<16), keeping: [experts(0..<6)], by: 0))
+        #expect(plan.needed(of: first) == experts(0..<16), "the one in force stays")
+        #expect(!plan.release(allBut: experts(6..<16), keeping: [experts(0..<6), experts(30..<40)], by: 0))
+        #expect(plan.needed(of: first) == experts(0..<16), "what has gone does not come back")
+        #expect(plan.release(allBut: experts(6..<16), by: 0))
         #expect(plan.needed(of: first) == experts(6..<16))
         plan.plan.forget(0)
         #expect(plan.needed(of: first) == nil)

@@ -45,12 +45,16 @@ private final class RawCoordinator: Sendable {
                 ModelDescription(
                     digest: identity.digest, experts: checkpoint.expertConfig,
                     weightsEndpoint: weights.socket.boundEndpoint().description)))
+        try assign(0..<experts, epoch: 1)
+    }
+
+    func assign(_ experts: Range<Int>, epoch: UInt64) throws {
         var set = ExpertSet(shape: identity.shape)
-        for expert in 0..<experts { set.insert(layer: 0, expert: expert) }
+        for expert in experts { set.insert(layer: 0, expert: expert) }
         try send(
             .assign(
                 Assignment(
-                    epoch: 1, precision: .int8, experts: set, dataEndpoint: data.socket.boundEndpoint().description,
+                    epoch: epoch, precision: .int8, experts: set, dataEndpoint: data.socket.boundEndpoint().description,
                     heartbeatInterval: .milliseconds(200))))
     }
 
@@ -178,6 +182,34 @@ private final class RawCoordinator: Sendable {
         try coordinator.introduce(experts: 1)
         let answer = try coordinator.serve { try coordinator.answer($0, coordinator.content($0)) }
         #expect(answer == .ready(epoch: 1))
+    }
+
+    @Test("what only epochs needed that are in force no more, or never will be, goes though no request comes")
+    func released() throws {
+        var worker: Worker?
+        let coordinator = try RawCoordinator { worker = try start($0) }
+        defer { worker?.stop() }
+        /// The experts that the worker has to ask for.
+        func fetched(_ epoch: UInt64) throws -> Set<Int> {
+            var experts: Set<Int> = []
+            let answer = try coordinator.serve {
+                experts.insert($0.expert.expert)
+                try coordinator.answer($0, coordinator.content($0))
+            }
+            #expect(answer == .ready(epoch: epoch))
+            return experts
+        }
+        try coordinator.introduce()
+        #expect(try fetched(1) == [0])
+        let steps: [(inForce: ClosedRange<UInt64>, expert: Int, isFetched: Bool)] = [
+            (1...1, 1, true), (1...2, 0, false), (3...3, 1, true), (3...3, 2, true), (3...3, 1, true),
+            (3...6, 0, false), (3...6, 1, false),
+        ]
+        for (epoch, step) in zip(UInt64(2)..., steps) {
+            try coordinator.send(.inForce(step.inForce))
+            try coordinator.assign(step.expert..<step.expert + 1, epoch: epoch)
+            #expect(try fetched(epoch) == (step.isFetched ? [step.expert] : []), "epoch \(epoch)")
+        }
     }
 
     @Test("a connection that breaks in the middle costs only what was under way")

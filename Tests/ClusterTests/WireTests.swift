@@ -17,7 +17,7 @@ import Transformer
                 Assignment(
                     epoch: 7, precision: .exact, experts: experts, dataEndpoint: "tcp://127.0.0.1:5",
                     heartbeatInterval: .milliseconds(500))),
-            .ready(epoch: .max), .heartbeat, .leave(reason: "tired"),
+            .ready(epoch: .max), .heartbeat, .inForce(0 ... .max), .leave(reason: "tired"),
             .refuse(Refusal(cause: .digest, reason: "a reason")),
             .join(
                 JoinRequest(
@@ -93,6 +93,15 @@ import Transformer
         var model = Self.model
         model.digest = [1, 2, 3]
         #expect(throws: WireError(.malformedHeader)) { try decodeControl(ControlMessage.model(model).encoded()) }
+    }
+
+    @Test("epochs in force that end before they begin are malformed")
+    func backwards() throws {
+        // A heartbeat's epochs are its last four bytes: field 1, 5; field 2, 9.
+        var bytes = ControlMessage.inForce(5...9).encoded()
+        #expect(Array(bytes.suffix(4)) == [0x08, 5, 0x10, 9])
+        bytes[bytes.count - 1] = 4
+        #expect(throws: WireError(.malformedHeader)) { try decodeControl(bytes) }
     }
 
     @Test("nobody who does not know the model can read an assignment")

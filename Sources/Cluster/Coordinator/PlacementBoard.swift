@@ -1,5 +1,5 @@
 import Synchronization
-import Transformer
+package import Transformer
 
 /// A placement as the engine's thread uses it.
 package final class Routes: Sendable {
@@ -14,6 +14,7 @@ package final class Routes: Sendable {
 
     /// (layer, expert) pairs.
     var pairs: Int { starts.count - 1 }
+    var layers: Int { pairs / expertsPerLayer }
 
     package init(_ placement: Placement, links: [WorkerLink]) {
         epoch = placement.epoch
@@ -37,6 +38,8 @@ package final class PlacementBoard: Sendable {
         var published: Routes
         var adoptedEpoch: UInt64 = 0
         var isRunning = false
+        /// Whether layers are to come that take the same placement.
+        var isAmidStep = false
         var lastRun: ContinuousClock.Instant?
     }
 
@@ -53,37 +56,41 @@ package final class PlacementBoard: Sendable {
     /// How many rows each expert has had since the start, (layer, expert) after (layer, expert).
     var rows: [UInt64] { counts.withLock { $0 } }
 
-    /// Counts the rows of a batch; called once for each.
-    func count(_ assignments: UnsafeBufferPointer<ExpertAssignment>, layer: Int) {
+    /// Counts the rows of a batch; called once for each, before it is computed.
+    package func count(_ assignments: UnsafeBufferPointer<ExpertAssignment>, layer: Int) {
         counts.withLock { counts in
             for assignment in assignments { counts[layer * expertsPerLayer + Int(assignment.expert)] += 1 }
         }
+        state.withLock { $0.isAmidStep = layer + 1 < $0.published.layers }
     }
 
     package func publish(_ routes: Routes) { state.withLock { $0.published = routes } }
 
     /// The newest placement, which the caller uses from now on.
-    func adopt() -> Routes {
+    package func adopt() -> Routes {
         state.withLock {
             $0.adoptedEpoch = $0.published.epoch
             return $0.published
         }
     }
 
-    func beginRun() { state.withLock { $0.isRunning = true } }
+    package func beginRun() { state.withLock { $0.isRunning = true } }
 
-    func endRun(at now: ContinuousClock.Instant) {
+    package func endRun(at now: ContinuousClock.Instant) {
         state.withLock {
             $0.isRunning = false
             $0.lastRun = now
         }
     }
 
-    /// Whether the published placement is in use, or none is because nothing was computed for `idle`.
-    func isSettled(at now: ContinuousClock.Instant, idle: Duration) -> Bool {
+    /// Whether the published placement is in use, or none is because nothing was computed for `idle`. In the middle of a
+    /// step, which a pause of this process or long attention may draw out, that takes longer; a step that failed is not
+    /// gone on with.
+    package func isSettled(at now: ContinuousClock.Instant, idle: Duration) -> Bool {
         state.withLock {
             if $0.adoptedEpoch == $0.published.epoch { return true }
-            return !$0.isRunning && ($0.lastRun.map { $0.duration(to: now) >= idle } ?? true)
+            let end = $0.isAmidStep ? idle * 60 : idle
+            return !$0.isRunning && ($0.lastRun.map { $0.duration(to: now) >= end } ?? true)
         }
     }
 }

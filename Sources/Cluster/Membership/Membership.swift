@@ -74,7 +74,9 @@ package struct Membership {
     /// By which the experts are shared out: threads, until something is worth the difference between them and speeds.
     package internal(set) var weights: [WorkerID: Int] = [:]
     package private(set) var history: LoadHistory
-    var epoch: UInt64 = 0
+    package internal(set) var epoch: UInt64 = 0
+    /// The engine asks for nothing of earlier epochs any more.
+    private var settledEpoch: UInt64 = 0
     /// Whether replicas are to be loaded when the pending placement holds.
     var replicasFollow = false
     /// Whether another placement would have been worth it when that was last computed.
@@ -116,7 +118,7 @@ package struct Membership {
         case .leave(let reason):
             effects.append(.log(.info, "worker leaves", fields(id) + [("reason", reason)]))
             effects += apply(.leave, to: id, at: now)
-        case .join, .assign, .refuse, .model: effects.append(.drop(.unexpectedMessage, from: id))
+        case .join, .assign, .refuse, .model, .inForce: effects.append(.drop(.unexpectedMessage, from: id))
         }
         return effects
     }
@@ -147,6 +149,7 @@ package struct Membership {
     package mutating func tick(
         at now: ContinuousClock.Instant, isSettled: Bool, rows: () -> [UInt64] = { [] }
     ) -> [Effect] {
+        if isSettled { settledEpoch = placement.epoch }
         var effects = releaseNeeded(at: now)
         for id in members.keys.sorted() {
             effects += apply(.tick, to: id, at: now)
@@ -170,7 +173,9 @@ package struct Membership {
     }
 
     /// A heartbeat for everyone; sending it also finds out whose connection is closed.
-    package func heartbeats() -> [Effect] { members.keys.sorted().map { .send(.heartbeat, to: $0) } }
+    package func heartbeats() -> [Effect] {
+        members.keys.sorted().map { .send(.inForce(settledEpoch...placement.epoch), to: $0) }
+    }
 
     /// Whether every expert has an owner that can be relied upon, or `localExperts` stands in for it.
     package func isServing(localExperts: Bool) -> Bool {

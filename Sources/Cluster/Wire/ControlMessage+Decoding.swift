@@ -49,7 +49,7 @@ extension Shoal__ControlMessage {
                 .computed(ComputeTotals(work: $0.pointee.work, nanoseconds: $0.pointee.nanoseconds))
             }
         case SHOAL__CONTROL_MESSAGE__BODY_READY: ready.map { .ready(epoch: $0.pointee.epoch) }
-        case SHOAL__CONTROL_MESSAGE__BODY_HEARTBEAT: .heartbeat
+        case SHOAL__CONTROL_MESSAGE__BODY_HEARTBEAT: heartbeat?.pointee.checked
         case SHOAL__CONTROL_MESSAGE__BODY_LEAVE: leave.map { .leave(reason: String(wire: $0.pointee.reason)) }
         case SHOAL__CONTROL_MESSAGE__BODY_REFUSE:
             refuse.map {
@@ -75,6 +75,13 @@ extension Shoal__Join {
             digest: Array(UnsafeBufferPointer(start: checkpoint_digest.data, count: checkpoint_digest.len)),
             shape: shape.map { ModelShape($0.pointee) },
             precisions: UnsafeBufferPointer(start: precisions, count: n_precisions).compactMap(Precision.init(wire:)))
+    }
+}
+
+extension Shoal__Heartbeat {
+    fileprivate var checked: ControlMessage? {
+        guard let epochs = in_force?.pointee else { return .heartbeat }
+        return epochs.first <= epochs.last ? .inForce(epochs.first...epochs.last) : nil
     }
 }
 

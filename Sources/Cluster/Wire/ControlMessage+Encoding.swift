@@ -15,6 +15,7 @@ extension ControlMessage {
             packed(
                 \.heartbeat, SHOAL__CONTROL_MESSAGE__BODY_HEARTBEAT, Shoal__Heartbeat.self, shoal__heartbeat__init
             ) { _ in }
+        case .inForce(let epochs): Self.encoded(inForce: epochs)
         case .leave(let reason):
             reason.withMutableCString { reason in
                 packed(\.leave, SHOAL__CONTROL_MESSAGE__BODY_LEAVE, Shoal__Leave.self, shoal__leave__init) {
@@ -40,6 +41,20 @@ extension ControlMessage {
                 $0.work = totals.work
                 $0.nanoseconds = totals.nanoseconds
             }
+        }
+    }
+}
+
+extension ControlMessage {
+    private static func encoded(inForce epochs: ClosedRange<UInt64>) -> [UInt8] {
+        var wire = Shoal__Epochs()
+        shoal__epochs__init(&wire)
+        wire.first = epochs.lowerBound
+        wire.last = epochs.upperBound
+        return withUnsafeMutablePointer(to: &wire) { wire in
+            packed(
+                \.heartbeat, SHOAL__CONTROL_MESSAGE__BODY_HEARTBEAT, Shoal__Heartbeat.self, shoal__heartbeat__init
+            ) { $0.in_force = wire }
         }
     }
 }

@@ -107,6 +107,8 @@ package enum ControlMessage: Sendable, Equatable {
     case assign(Assignment)
     case ready(epoch: UInt64)
     case heartbeat
+    /// A coordinator's heartbeat: requests of these epochs may come, and of the newest that was assigned, but of no other.
+    case inForce(ClosedRange<UInt64>)
     case leave(reason: String)
     case refuse(Refusal)
     case model(ModelDescription)

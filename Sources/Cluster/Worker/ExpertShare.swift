@@ -12,7 +12,7 @@ final class ExpertShare: Sendable {
     }
 
     private struct State {
-        /// Ascending epochs. One is dropped when the coordinator has gone on to a later one.
+        /// Ascending epochs. One is dropped when the coordinator has gone on to a later one, or will never use it.
         var accepted: [(epoch: UInt64, experts: ExpertSet)] = []
         var loadedEpoch: UInt64 = 0
         var isConnected = false
@@ -75,6 +75,19 @@ final class ExpertShare: Sendable {
             loader = BackgroundThread("cluster-loader", yields: isServing) { [self] in load(epoch, experts) }
         }
         return true
+    }
+
+    /// No request comes of other epochs than these and the newest: what they alone needed goes, though a newer placement may
+    /// be on its way still.
+    func keep(_ epochs: ClosedRange<UInt64>) {
+        let accepted = state.withLock { state in
+            let newest = state.accepted.last?.epoch
+            state.accepted.removeAll { $0.epoch != newest && !epochs.contains($0.epoch) }
+            return state.accepted
+        }
+        guard let newest = accepted.last else { return }
+        memory.release(allBut: newest.experts, keeping: accepted.dropLast().map(\.experts), by: coordinator)
+        epochChange.signal()
     }
 
     private func load(_ epoch: UInt64, _ experts: ExpertSet) {

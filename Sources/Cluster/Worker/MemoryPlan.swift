@@ -10,7 +10,7 @@ package struct MemoryPlan: Sendable {
         let stock: ObjectIdentifier
         let expertBytes: Int
         var newest: ExpertSet
-        /// Of earlier epochs, until their batches are over.
+        /// Of earlier epochs, until they are in force no more.
         var earlier: [ExpertSet]
         /// Whether the coordinator that wanted it is still joined.
         var isCurrent = true
@@ -68,9 +68,15 @@ package struct MemoryPlan: Sendable {
         return true
     }
 
-    /// The batches of epochs before the newest are over, unless there is a newer one by now.
-    package mutating func release(allBut experts: ExpertSet, by coordinator: Int) {
-        if holdings[coordinator]?.newest == experts { holdings[coordinator]?.earlier = [] }
+    /// Of what is kept for epochs before the newest only this is kept on, unless there is a newer one by now.
+    /// - Returns: whether anything is not.
+    package mutating func release(
+        allBut experts: ExpertSet, keeping earlier: [ExpertSet] = [], by coordinator: Int
+    ) -> Bool {
+        guard let holding = holdings[coordinator], holding.newest == experts else { return false }
+        let kept = holding.earlier.filter(earlier.contains)
+        holdings[coordinator]?.earlier = kept
+        return kept.count < holding.earlier.count
     }
 
     /// All that is to be kept of a stock; nil for nothing.

@@ -67,11 +67,10 @@ final class WorkerMemory: Sendable {
         return fits
     }
 
-    /// See ``MemoryPlan/release(allBut:by:)``.
-    func release(allBut experts: ExpertSet, by coordinator: Int) {
+    /// See ``MemoryPlan/release(allBut:keeping:by:)``.
+    func release(allBut experts: ExpertSet, keeping earlier: [ExpertSet] = [], by coordinator: Int) {
         state.withLock {
-            $0.plan.release(allBut: experts, by: coordinator)
-            dropUnneeded($0)
+            if $0.plan.release(allBut: experts, keeping: earlier, by: coordinator) { dropUnneeded($0) }
         }
     }
 

@@ -174,6 +174,7 @@ final class WorkerSession {
             case .assign(let assignment): try take(assignment)
             case .leave(let reason):
                 return worker.stopping.isSet ? .stopped : .lost("it said: \(reason)", wasServing: true)
+            case .inForce(let epochs): share?.keep(epochs)
             case .refuse(let refusal) where refusal.cause == .unknownMember:
                 return .lost("it said: \(refusal.reason)", wasServing: share != nil)
             case .refuse(let refusal):

@@ -23,6 +23,7 @@ typedef struct Shoal__Computed Shoal__Computed;
 typedef struct Shoal__Assign Shoal__Assign;
 typedef struct Shoal__Ready Shoal__Ready;
 typedef struct Shoal__Heartbeat Shoal__Heartbeat;
+typedef struct Shoal__Epochs Shoal__Epochs;
 typedef struct Shoal__Leave Shoal__Leave;
 typedef struct Shoal__Refuse Shoal__Refuse;
 typedef struct Shoal__ControlMessage Shoal__ControlMessage;
@@ -225,10 +226,28 @@ struct  Shoal__Ready
 struct  Shoal__Heartbeat
 {
   ProtobufCMessage base;
+  /*
+   * From a coordinator: what it may still ask for, besides the newest epoch that it has assigned. Absent from a worker.
+   */
+  Shoal__Epochs *in_force;
 };
 #define SHOAL__HEARTBEAT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&shoal__heartbeat__descriptor) \
-     }
+    , NULL }
+
+
+/*
+ * first to last.
+ */
+struct  Shoal__Epochs
+{
+  ProtobufCMessage base;
+  uint64_t first;
+  uint64_t last;
+};
+#define SHOAL__EPOCHS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&shoal__epochs__descriptor) \
+    , 0, 0 }
 
 
 /*
@@ -574,6 +593,25 @@ Shoal__Heartbeat *
 void   shoal__heartbeat__free_unpacked
                      (Shoal__Heartbeat *message,
                       ProtobufCAllocator *allocator);
+/* Shoal__Epochs methods */
+void   shoal__epochs__init
+                     (Shoal__Epochs         *message);
+size_t shoal__epochs__get_packed_size
+                     (const Shoal__Epochs   *message);
+size_t shoal__epochs__pack
+                     (const Shoal__Epochs   *message,
+                      uint8_t             *out);
+size_t shoal__epochs__pack_to_buffer
+                     (const Shoal__Epochs   *message,
+                      ProtobufCBuffer     *buffer);
+Shoal__Epochs *
+       shoal__epochs__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   shoal__epochs__free_unpacked
+                     (Shoal__Epochs *message,
+                      ProtobufCAllocator *allocator);
 /* Shoal__Leave methods */
 void   shoal__leave__init
                      (Shoal__Leave         *message);
@@ -790,6 +828,9 @@ typedef void (*Shoal__Ready_Closure)
 typedef void (*Shoal__Heartbeat_Closure)
                  (const Shoal__Heartbeat *message,
                   void *closure_data);
+typedef void (*Shoal__Epochs_Closure)
+                 (const Shoal__Epochs *message,
+                  void *closure_data);
 typedef void (*Shoal__Leave_Closure)
                  (const Shoal__Leave *message,
                   void *closure_data);
@@ -836,6 +877,7 @@ extern const ProtobufCMessageDescriptor shoal__computed__descriptor;
 extern const ProtobufCMessageDescriptor shoal__assign__descriptor;
 extern const ProtobufCMessageDescriptor shoal__ready__descriptor;
 extern const ProtobufCMessageDescriptor shoal__heartbeat__descriptor;
+extern const ProtobufCMessageDescriptor shoal__epochs__descriptor;
 extern const ProtobufCMessageDescriptor shoal__leave__descriptor;
 extern const ProtobufCMessageDescriptor shoal__refuse__descriptor;
 extern const ProtobufCEnumDescriptor    shoal__refuse__cause__descriptor;
