@@ -32,7 +32,16 @@ def corpus(seed):
 
 
 class Refused(Exception):
-    """An answer with another status than 200."""
+    """An answer with another status than 200, or an error in the midst of one."""
+
+    def __init__(self, text, status=200):
+        super().__init__(f"{status} {text}")
+        self.status, self.text = status, text
+
+    @property
+    def is_for_the_end(self):
+        """Whether the server says that it takes nothing more."""
+        return self.status == 503 and '"shutting_down"' in self.text
 
 
 @dataclasses.dataclass(eq=False)
@@ -45,6 +54,8 @@ class Attempt:
     is_streamed: bool
     connection: http.client.HTTPConnection
     progress: float = 0.0
+    # When all of it had been handed to the system, which may be long after the beginning.
+    sent: float = float("inf")
     is_hung: bool = False
     has_begun: bool = False
     has_tokens: bool = False
@@ -71,17 +82,18 @@ def whole(answers):
     return json.dumps([texts, joined["tokens"], joined["finish"], joined["usage"]])
 
 
-def perform(attempt, on_chunk=lambda: None, give_up_after=None):
+def perform(attempt, on_chunk=lambda: None, give_up_after=None, now=time.monotonic):
     """The whole answer; nothing where it was given up after so many chunks."""
     connection = attempt.connection
     body = attempt.body
     if attempt.is_streamed:
         body = {**body, "stream": True, "stream_options": {"include_usage": True}}
     connection.request("POST", attempt.path, json.dumps(body), {"Content-Type": "application/json"})
+    attempt.sent = now()
     response = connection.getresponse()
     attempt.has_begun = response.status == 200
     if not attempt.has_begun:
-        raise Refused(f"{response.status} {response.read(1000).decode(errors='replace')}")
+        raise Refused(response.read(1000).decode(errors="replace"), response.status)
     if not attempt.is_streamed:
         return whole([json.loads(response.read())])
     chunks = []
@@ -140,11 +152,11 @@ class Load:
         with self._lock:
             self.under_way.add(attempt)
         try:
-            answer = perform(attempt, lambda: self._on_chunk(attempt), give_up_after)
+            answer = perform(attempt, lambda: self._on_chunk(attempt), give_up_after, self.clock.now)
         except (OSError, ValueError, http.client.HTTPException, Refused) as error:
             if self._is_closed:
                 return True
-            if self.cluster.coordinator.explains(attempt.begin, attempt.has_begun) and not attempt.is_hung:
+            if self.cluster.coordinator.explains(attempt, error) and not attempt.is_hung:
                 self._count("sent again")
                 return False
             what = "no progress" if attempt.is_hung else f"{type(error).__name__}: {error}"

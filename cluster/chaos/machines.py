@@ -10,6 +10,7 @@ import sys
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / name) for name in ("e2e", "lib")]
 from keys import Keys  # noqa: E402
+from load import Refused  # noqa: E402
 from processes import ShoalProcess, request  # noqa: E402
 
 # Longer than any pause of the whole: what is judged is what happened, not how long it took.
@@ -104,8 +105,24 @@ class Worker(Machine):
 class Absence:
     """A time in which the coordinator does not answer, and whether it broke off what it was at."""
 
+    # Seconds within which it is doubtful who came first to the door.
+    DOUBT = 0.25
+
     def __init__(self, begin, is_abrupt):
         self.begin, self.end, self.is_abrupt = begin, float("inf"), is_abrupt
+
+    def explains(self, attempt, error):
+        """Whether the attempt could not but fail as it did by now."""
+        if attempt.begin > self.end + self.DOUBT:
+            return False
+        is_refused = isinstance(error, Refused)
+        if self.is_abrupt:
+            return not is_refused or error.is_for_the_end
+        # What was accepted before an orderly end is answered, and what came later is turned away before it is begun with.
+        is_turned_away = error.is_for_the_end if is_refused else isinstance(
+            error, (ConnectionRefusedError, ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
+        )  # fmt: skip
+        return is_turned_away and not attempt.has_begun and attempt.sent > self.begin - self.DOUBT
 
 
 class Coordinator(Machine):
@@ -129,6 +146,7 @@ class Coordinator(Machine):
         ports = [self.process.wait_for(rf"{name}=tcp://[\d.]+:(\d+)", seconds=PATIENCE).group(1)
                  for name in ("endpoint", "data", "weights")]  # fmt: skip
         self.network.route(map(int, ports))
+        self.process.wait_for(r"serving.* url=", seconds=PATIENCE)
         if self.absences:
             self.absences[-1].end = self.clock.now()
 
@@ -139,12 +157,9 @@ class Coordinator(Machine):
             return self.kill()
         return self.ask_to_end()
 
-    def explains(self, begin, was_answering):
-        """Whether an attempt that began then could not but fail by now. A slight doubt is who came first to the door."""
-        return any(
-            absence.end + 0.5 > begin and (absence.is_abrupt or not was_answering or begin > absence.begin - 0.25)
-            for absence in self.absences
-        )
+    def explains(self, attempt, error):
+        """Whether the attempt failed because this was away."""
+        return any(absence.explains(attempt, error) for absence in self.absences)
 
     def status(self):
         """(GET /ready, GET /cluster), or nothing where it does not answer."""

@@ -8,10 +8,15 @@ import os
 import pathlib
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
 from processes import ROOT, SHOAL, processes
+
+sys.path.append(str(ROOT / "cluster/chaos"))
+from load import Attempt, Refused  # noqa: E402
+from machines import Absence  # noqa: E402
 
 MINUTES = 3
 # A schedule that has each kind of fault early on, and a coordinator without experts of its own while all workers are gone.
@@ -31,6 +36,39 @@ def test_chaos(tmp_path):
     assert chaos.returncode == 0, chaos.stdout + chaos.stderr
     found = json.loads(report.read_text())
     assert found["requests"]["answered"] > 100 and len(found["faults"]) >= 20
+
+
+ENDING = Refused('{"error": {"code": "shutting_down"}}', 503)
+
+
+@pytest.mark.parametrize(
+    "begin, sent, has_begun, error, orderly, abrupt",
+    [
+        # Accepted long before the end: only a process that is killed may break it off.
+        (5, 5, False, ConnectionResetError(), False, True),
+        (5, 5, True, ConnectionError(), False, True),
+        (5, 5, False, ENDING, False, True),
+        # As the end came, or later: turned away.
+        (9.9, 9.9, False, ConnectionResetError(), True, True),
+        (5, 9.9, False, ENDING, True, True),
+        (11, 11, False, ENDING, True, True),
+        (11, float("inf"), False, ConnectionRefusedError(), True, True),
+        (12.1, float("inf"), False, ConnectionRefusedError(), True, True),
+        # What was begun with has been accepted; and nothing explains what the server calls its own mistake.
+        (11, 11, True, ConnectionResetError(), False, True),
+        (11, 11, False, Refused("", 500), False, False),
+        (11, 11, False, Refused('{"error": {"code": "experts_unavailable"}}', 503), False, False),
+        (11, 11, False, TimeoutError(), False, True),
+        # It is back.
+        (13, float("inf"), False, ConnectionRefusedError(), False, False),
+    ],
+)
+def test_what_an_absence_of_the_coordinator_excuses(begin, sent, has_begun, error, orderly, abrupt):
+    attempt = Attempt("", {}, begin, False, None, sent=sent, has_begun=has_begun)
+    for is_abrupt, expected in ((False, orderly), (True, abrupt)):
+        absence = Absence(10, is_abrupt)
+        absence.end = 12
+        assert absence.explains(attempt, error) == expected
 
 
 @pytest.mark.parametrize("arguments", [[], ["--proxy"]], ids=["namespaces", "proxy"])
