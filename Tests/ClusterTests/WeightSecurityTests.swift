@@ -81,6 +81,21 @@ import Transformer
         try expectServing()
     }
 
+    @Test("the connection over which weights go to a worker is cut when its key is revoked, though it says nothing more")
+    func silentAndRevoked() async throws {
+        defer { coordinator.shutdown() }
+        let raw = try RawFetcher(joining: coordinator.endpoint, shape: shape, protection: member.protection)
+        let other = try RawFetcher(joining: coordinator.endpoint, shape: shape, protection: friend.protection)
+        let monitors = try (revoked: SocketMonitor(raw.weights.socket), kept: SocketMonitor(other.weights.socket))
+        for fetcher in [raw, other] {
+            try fetcher.ask(.chunk(ExpertID(layer: 0, expert: 0), 0))
+            #expect(try fetcher.weights.receive()?.count == 2)
+        }
+        try keys.revoke(member.pair)
+        try await eventually("it is cut off") { (try? monitors.revoked.next()) == .disconnected }
+        #expect(try monitors.kept.next() == nil, "the other one is not")
+    }
+
     @Test("a worker whose key is revoked gets no weights any more, and its connection is cut")
     func revoked() async throws {
         defer { coordinator.shutdown() }

@@ -55,8 +55,11 @@ public final class Coordinator: Sendable {
         let context = try ZMQContext(threads: 2)
         counters = DropCounters(log: log)
         wakeup = try Wakeup()
+        let weightsWakeup = try Wakeup()
         authenticator = try protection.keys.map { [counters, wakeup] in
-            try Authenticator($0.authorized, in: context, counters: counters, log: log, onChange: wakeup.signal)
+            try Authenticator($0.authorized, in: context, counters: counters, log: log) {
+                for wakeup in [wakeup, weightsWakeup] { wakeup.signal() }
+            }
         }
         // What was said last, that the workers are to go, should reach them.
         let control = try ZMQSocket(.router, in: context, linger: 500)
@@ -95,7 +98,7 @@ public final class Coordinator: Sendable {
             try checkpoint.map {
                 try WeightServer(
                     $0, model: model, socket: socket, members: bulletin, admitted: authenticator?.admitted,
-                    counters: counters, log: log)
+                    wakeup: weightsWakeup, counters: counters, log: log)
             }
         }
         let board = PlacementBoard(Routes(membership.placement, links: []))

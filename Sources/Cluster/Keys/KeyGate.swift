@@ -7,6 +7,9 @@ struct KeyGate {
     private let admitted: AdmittedKeys?
     /// A connection is cut once: what was received of it before comes here too, when its descriptor may be another's.
     private var cut: Set<WorkerID> = []
+    /// Where those were last heard whose connections are not to wait for another message.
+    private var heard: [WorkerID: (key: PublicKey, connection: PeerConnection)] = [:]
+    private var seenChanges = 0
 
     /// Without `admitted` everyone passes.
     init(_ admitted: AdmittedKeys?) { self.admitted = admitted }
@@ -21,10 +24,32 @@ struct KeyGate {
         guard let admitted else { return nil }
         let key: PublicKey? = if let owner, message.isFrom(owner) { owner } else { message.senderKey }
         guard let key, admitted.contains(key) else {
-            if cut.count < 4096, cut.insert(id).inserted { socket.cutConnection(of: message) }
+            if isFirst(id) { socket.connection(of: message)?.cut() }
             throw WireError(.unauthorizedKey)
         }
         guard owner == nil || owner == key else { throw WireError(.foreignIdentity) }
         return key
     }
+
+    /// A message has passed, and what is sent in return would go on for a while.
+    mutating func remember(_ message: ZMQMessage, from id: WorkerID, key: PublicKey?, on socket: ZMQSocket) {
+        guard let key, let connection = socket.connection(of: message) else { return }
+        if heard.count >= 2 * Membership.maximumMembers { heard = heard.filter(\.value.connection.isOpen) }
+        heard[id] = (key, connection)
+    }
+
+    /// Cuts the remembered connections of keys that were revoked.
+    mutating func cutRevoked() {
+        guard let admitted, admitted.changes != seenChanges else { return }
+        seenChanges = admitted.changes
+        for (id, (key, connection)) in heard where !admitted.contains(key) {
+            heard[id] = nil
+            if isFirst(id) { connection.cut() }
+        }
+    }
+
+    /// Whether something may be sent to whoever has this key.
+    func admits(_ key: PublicKey?) -> Bool { key.map { admitted?.contains($0) ?? true } ?? (admitted == nil) }
+
+    private mutating func isFirst(_ id: WorkerID) -> Bool { cut.count < 4096 && cut.insert(id).inserted }
 }

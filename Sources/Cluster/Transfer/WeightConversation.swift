@@ -31,6 +31,7 @@ final class WeightConversation {
 
     /// Answers whoever waits for a manifest that is known by now, and then one question; false when there is none.
     func handleOne() throws -> Bool {
+        gate.cutRevoked()
         try answerWaiting()
         guard try socket.receive(incoming) else { return false }
         let id = WorkerID(incoming.bytes)
@@ -38,8 +39,9 @@ final class WeightConversation {
             guard let id else { throw WireError(.unknownSender) }
             guard try socket.receiveMore(incoming) else { throw WireError(.wrongFrameCount) }
             let (isMember, owner) = members.membership(of: id)
-            _ = try gate.check(incoming, from: id, owner: owner, on: socket)
+            let key = try gate.check(incoming, from: id, owner: owner, on: socket)
             guard isMember else { throw WireError(.unknownSender) }
+            gate.remember(incoming, from: id, key: key, on: socket)
             guard !incoming.hasMore else { throw WireError(.wrongFrameCount) }
             let question = try WeightsMessage.decode(incoming.bytes, model: model, arena: arena)
             switch question {
@@ -85,6 +87,8 @@ final class WeightConversation {
 
     /// An answer that cannot be sent now is lost: the worker asks again.
     private func sendOutgoing(as header: WeightsMessage, to id: WorkerID) throws {
+        // Its key may have been revoked while the disk was read.
+        guard gate.admits(members.membership(of: id).owner) else { return }
         guard try id.withUnsafeBytes({ try socket.send($0, more: true) }) == .sent else { return }
         _ = try header.encoded(digest: model.digest).withUnsafeBytes { try socket.send($0, more: true) }
         _ = try socket.send(outgoing, more: false)

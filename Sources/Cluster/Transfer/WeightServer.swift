@@ -21,11 +21,11 @@ final class WeightServer: Sendable {
     /// - Parameters:
     ///   - socket: from ``makeSocket(in:)``, bound.
     ///   - members: only these are answered, each by its own key.
+    ///   - wakeup: to be signalled when the authorised keys have changed.
     init(
         _ checkpoint: Checkpoint, model: ModelIdentity, socket: ZMQSocket, members: Bulletin, admitted: AdmittedKeys?,
-        counters: DropCounters, log: Log
+        wakeup: Wakeup, counters: DropCounters, log: Log
     ) throws {
-        let wakeup = try Wakeup()
         let manifests = ManifestBook(checkpoint, digest: model.digest) { wakeup.signal() }
         thread = BackgroundThread("cluster-weights", yields: true) { [stopping] in
             do {

@@ -26,34 +26,10 @@ extension ZMQSocket {
         guard zmq_bind(handle, "inproc://zeromq.zap.01") == 0 else { throw ZMQError("binding the authenticator") }
     }
 
-    /// Ends the TCP connection that `message` came over; over ipc it stays. libzmq has no call for this, and finds the
-    /// connection closed.
-    func cutConnection(of message: ZMQMessage) {
-        guard let port = try? boundEndpoint().port else { return }
-        let descriptor = zmq_msg_get(message.handle, ZMQ_SRCFD)
-        guard descriptor >= 0 else { return }
-        // The connection may have been closed since, and its descriptor be another file's: only a connection to this
-        // port is touched, and a copy of the descriptor cannot become another's in between.
-        let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
-        guard copy >= 0 else { return }
-        if localPort(of: copy) == port { shutdown(copy, Int32(SHUT_RDWR)) }
-        close(copy)
-    }
-
-    private func localPort(of descriptor: Int32) -> UInt16? {
-        var storage = sockaddr_storage()
-        var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
-        return withUnsafeMutablePointer(to: &storage) { storage in
-            storage.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-                guard getsockname(descriptor, address, &size) == 0 else { return nil }
-                let family = Int32(address.pointee.sa_family)
-                guard family == AF_INET || family == AF_INET6 else { return nil }
-                // The port lies at the same place in both.
-                return address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
-                    UInt16(bigEndian: $0.pointee.sin_port)
-                }
-            }
-        }
+    /// The TCP connection that `message` came over; nil over ipc, and where it is closed by now.
+    func connection(of message: ZMQMessage) -> PeerConnection? {
+        guard let port = try? boundEndpoint().port else { return nil }
+        return PeerConnection(descriptor: zmq_msg_get(message.handle, ZMQ_SRCFD), port: port)
     }
 }
 
