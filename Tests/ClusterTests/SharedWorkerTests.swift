@@ -225,6 +225,35 @@ import Transformer
         }
     }
 
+    @Test("a coordinator that sends a worker away again and again does not fill its log")
+    func sentAwayAgainAndAgain() async throws {
+        let raw = try HandDrivenCoordinator()
+        let log = LogRecorder()
+        let worker = try RunningWorker(joining: [CoordinatorAddress(raw.endpoint)], log: log.log)
+        defer { worker.stop() }
+        for round in 0..<12 {
+            let (id, _) = try raw.takeIn()
+            try raw.assign(0..<8, to: id)
+            #expect(try raw.nextWord() == .ready(epoch: 1))
+            try raw.send(.leave(reason: "for reason \(round)"), to: id)
+        }
+        _ = try raw.takeIn()
+        #expect(log.all.filter { $0.contains("it said: for reason") }.count == 3)
+        #expect(log.all.filter { $0.contains("info joined") }.count == 4, "as often as it was lost, and at first")
+    }
+
+    @Test("of departures of one kind three in a minute are said, and the next line tells how many were not")
+    func departures() {
+        var departures = Departures()
+        let start = ContinuousClock.now
+        for second in 0..<3 { #expect(departures.note(.sentAway, at: start + .seconds(second)) == 0) }
+        for second in 3..<60 { #expect(departures.note(.sentAway, at: start + .seconds(second)) == nil) }
+        #expect(departures.note(.silent, at: start + .seconds(59)) == 0, "another kind")
+        for unsaid in [57, 0, 0] { #expect(departures.note(.sentAway, at: start + .seconds(60)) == unsaid) }
+        #expect(departures.note(.sentAway, at: start + .seconds(119)) == nil)
+        #expect(departures.note(.sentAway, at: start + .seconds(120)) == 1)
+    }
+
     @Test("coordinators that want too much together are each joined anew, and told of a part", arguments: [0, 1])
     func division(absent: Int) throws {
         let raw = [try HandDrivenCoordinator(), try HandDrivenCoordinator()]

@@ -1,10 +1,14 @@
 /// Says why a coordinator does not take this worker in: once of each cause, for it keeps trying, until it has been taken in.
+/// And how it comes and goes, as far as ``Departures`` lets it.
 final class HandshakeComplaints {
     private let address: CoordinatorAddress
     private let log: Log
     private var said: Set<HandshakeFailure> = []
     private var lastRefusal: String?
     private var hasSaidAbsent = false
+    private var departures = Departures()
+    /// Whether the log knows that the worker is not joined.
+    private var isJoiningNews = true
 
     init(_ address: CoordinatorAddress, log: Log) {
         self.address = address
@@ -34,9 +38,21 @@ final class HandshakeComplaints {
             ])
     }
 
-    func joined() {
+    func joined(as id: WorkerID) {
         said = []
         lastRefusal = nil
         hasSaidAbsent = false
+        guard isJoiningNews else { return }
+        isJoiningNews = false
+        log(.info, "joined", [("coordinator", address.endpoint.description), ("worker", id.description)])
+    }
+
+    func lost(_ departure: Departure, _ reason: String) {
+        guard let unsaid = departures.note(departure, at: .now) else { return }
+        isJoiningNews = true
+        log(
+            .warning, "lost the coordinator; joining again",
+            [("coordinator", address.endpoint.description), ("reason", reason)]
+                + (unsaid > 0 ? [("more since the last such line", String(unsaid))] : []))
     }
 }

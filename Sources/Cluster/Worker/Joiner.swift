@@ -40,10 +40,8 @@ final class Joiner: Sendable {
                 worker.refused(by: index, error)
                 pause = Self.retreat
             case .notAdmitted: pause = min(pause * 2, .seconds(2))
-            case .lost(let reason, let wasServing):
-                worker.log(
-                    .warning, "lost the coordinator; joining again",
-                    [("coordinator", address.endpoint.description), ("reason", reason)])
+            case .lost(let departure, let reason, let wasServing):
+                complaints.lost(departure, reason)
                 pause = wasServing ? .milliseconds(50) : min(pause * 2, .seconds(2))
             }
             try wait(pause)

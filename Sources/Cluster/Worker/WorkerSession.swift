@@ -7,7 +7,7 @@ final class WorkerSession {
         case stopped
         /// The coordinator does not want this worker, or cannot be served.
         case refused(ClusterError)
-        case lost(String, wasServing: Bool)
+        case lost(Departure, String, wasServing: Bool)
         /// The connection did not come about; why has been said.
         case notAdmitted
     }
@@ -108,10 +108,13 @@ final class WorkerSession {
             return outcome
         }
         if lastHeard.duration(to: now) >= max(timing.deadAfter, .seconds(1)) {
-            return .lost("it was silent for \(lastHeard.duration(to: now).milliseconds) ms", wasServing: share != nil)
+            let silence = "it was silent for \(lastHeard.duration(to: now).milliseconds) ms"
+            return .lost(.silent, silence, wasServing: share != nil)
         }
         noticeConnection(at: now)
-        if try hasLostConnection() { return .lost("the data connection broke", wasServing: announcedEpoch > 0) }
+        if try hasLostConnection() {
+            return .lost(.disconnected, "the data connection broke", wasServing: announcedEpoch > 0)
+        }
         if let share, let outcome = try announce(share) { return outcome }
         if now >= nextHeartbeat {
             nextHeartbeat = now + (try sendHeartbeat())
@@ -126,7 +129,7 @@ final class WorkerSession {
             try send(.leave(reason: worker.stopping.isSet ? "stopped" : Self.tooMuch))
         }
         if let leaveDeadline, now < leaveDeadline { return nil }
-        return worker.stopping.isSet ? .stopped : .lost(Self.tooMuch, wasServing: true)
+        return worker.stopping.isSet ? .stopped : .lost(.tooMuchMemory, Self.tooMuch, wasServing: true)
     }
 
     private static let tooMuch = "it has to share this worker's memory with others"
@@ -171,12 +174,13 @@ final class WorkerSession {
             lastHeard = .now
             switch message {
             case .heartbeat: break
+            case .inForce(let epochs): share?.keep(epochs)
             case .assign(let assignment): try take(assignment)
             case .leave(let reason):
-                return worker.stopping.isSet ? .stopped : .lost("it said: \(reason)", wasServing: true)
-            case .inForce(let epochs): share?.keep(epochs)
+                return worker.stopping.isSet
+                    ? .stopped : .lost(.sentAway, "it said: \(reason)", wasServing: announcedEpoch > 0)
             case .refuse(let refusal) where refusal.cause == .unknownMember:
-                return .lost("it said: \(refusal.reason)", wasServing: share != nil)
+                return .lost(.unknownMember, "it said: \(refusal.reason)", wasServing: share != nil)
             case .refuse(let refusal):
                 return .refused(
                     ClusterError("the coordinator at \(address.endpoint) refused this worker: \(refusal.reason)"))
@@ -186,7 +190,7 @@ final class WorkerSession {
         } catch let error as WireError {
             counters.count(error.cause, "from the coordinator")
         } catch let error as ClusterError {
-            return .lost(error.description, wasServing: false)
+            return .lost(.unusable, error.description, wasServing: false)
         }
         try control.discardRest(incoming)
         return nil
@@ -230,10 +234,8 @@ final class WorkerSession {
         connecting = connection
         poller = ZMQPoller(writable: connection.socket, readable: [control], wakeup: joiner.wakeup)
         self.share = share
-        complaints.joined()
+        complaints.joined(as: id)
         worker.accepted(by: joiner.index)
-        worker.log(
-            .info, "joined", [("coordinator", address.endpoint.description), ("worker", id.description)])
         return share
     }
 
