@@ -218,6 +218,18 @@ def test_a_worker_that_is_killed_once_is_back_at_once_and_a_flapping_one_is_held
             assert complete(server) == expected
 
 
+def test_a_pause_of_the_whole_machine_costs_no_worker(model, expected):
+    with cluster(model, 2) as server:
+        everyone = [server, *server.workers]
+        for number, seconds in ((signal.SIGSTOP, 5), (signal.SIGCONT, 1)):
+            for process in everyone:
+                process.process.send_signal(number)
+            time.sleep(seconds)
+        assert "worker is gone" not in server.output
+        assert not any("lost the coordinator" in one.output for one in server.workers)
+        assert complete(server) == expected
+
+
 def test_status_shows_the_members(model):
     with cluster(model, 2) as server:
         complete(server)

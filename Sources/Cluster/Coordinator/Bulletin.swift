@@ -11,6 +11,7 @@ final class Bulletin: Sendable {
         var membership: Membership
         var links: [WorkerID: WorkerLink] = [:]
         var owners: [WorkerID: PublicKey] = [:]
+        var now = ContinuousClock.now
         var hasEnded = false
         var waiters: [UInt64: Waiter] = [:]
         var nextWaiter: UInt64 = 0
@@ -24,13 +25,17 @@ final class Bulletin: Sendable {
         self.localExperts = localExperts
     }
 
-    /// - Parameter owners: whose the members' identities are; empty without keys.
+    /// - Parameters:
+    ///   - owners: whose the members' identities are; empty without keys.
+    ///   - now: the time by which `membership` judges.
     func update(
-        _ membership: Membership, links: [WorkerID: WorkerLink], owners: [WorkerID: PublicKey] = [:], hasEnded: Bool
+        _ membership: Membership, links: [WorkerID: WorkerLink], owners: [WorkerID: PublicKey] = [:],
+        at now: ContinuousClock.Instant, hasEnded: Bool
     ) {
         let waiters = state.withLock { state in
             state.membership = membership
             state.links = links
+            state.now = now
             state.owners = owners
             state.hasEnded = hasEnded
             let due = state.waiters.filter { hasEnded || isReady(state, workers: $0.value.workers) }
@@ -51,7 +56,7 @@ final class Bulletin: Sendable {
         state.withLock {
             ClusterStatus(
                 $0.membership, links: $0.links, localExperts: localExperts, isServing: isReady($0, workers: 0),
-                protection: protection, dropped: dropped, at: .now)
+                protection: protection, dropped: dropped, at: $0.now)
         }
     }
 

@@ -10,6 +10,9 @@ final class ControlLoop {
     private let arena = WireArena(capacity: 4 * ControlMessage.maximumBytes)
     private let incoming = ZMQMessage()
     private var membership: Membership
+    private var clock = AttentiveClock()
+    /// By which silence is judged: of each turn, for what it takes long over delays the words of others too.
+    private var now = ContinuousClock.now
     private var links: [WorkerID: WorkerLink] = [:]
     private let keys: CoordinatorKeys?
     private let admitted: AdmittedKeys?
@@ -48,7 +51,7 @@ final class ControlLoop {
             log(.error, "the control socket failed; no worker is used any more", [("error", "\(error)")])
         }
         for link in links.values { link.availability = .gone }
-        bulletin.update(membership, links: links, hasEnded: true)
+        bulletin.update(membership, links: links, at: now, hasEnded: true)
     }
 
     /// Says that this is the end, and waits a moment for the workers to go: what libzmq has just been given to send may
@@ -68,6 +71,7 @@ final class ControlLoop {
         let isProbing = ContinuousClock.now < probingEnd
         _ = try poller.wait(
             milliseconds: isProbing ? 2 : max(1, membership.timing.heartbeatInterval.milliseconds / 5))
+        now = clock.look(longest: membership.timing.heartbeatInterval)
         while let event = try monitor.next() {
             switch event {
             case .disconnected: probingEnd = .now + .milliseconds(50)
@@ -82,13 +86,14 @@ final class ControlLoop {
             try perform(membership.heartbeats())
         }
         // Not without end, so that a flood of messages does not stop the clock.
+        let end = ContinuousClock.now + membership.timing.heartbeatInterval
         for _ in 0..<256 {
-            guard try socket.receive(incoming) else { break }
+            guard ContinuousClock.now < end, try socket.receive(incoming) else { break }
             try receive()
         }
         let isSettled = board.isSettled(at: .now, idle: membership.timing.idleAfter)
-        try perform(membership.tick(at: .now, isSettled: isSettled) { board.rows })
-        bulletin.update(membership, links: links, owners: owners, hasEnded: false)
+        try perform(membership.tick(at: now, isSettled: isSettled) { board.rows })
+        bulletin.update(membership, links: links, owners: owners, at: now, hasEnded: false)
     }
 
     private func receive() throws {
@@ -98,10 +103,12 @@ final class ControlLoop {
             guard try socket.receiveMore(incoming), !incoming.hasMore else { throw WireError(.wrongFrameCount) }
             let key = try gate.check(incoming, from: id, owner: owners[id], on: socket)
             let message = try ControlMessage.decode(incoming.bytes, shape: membership.model.shape, arena: arena)
-            let effects = membership.receive(message, from: id, key: key, at: .now)
+            let effects = membership.receive(message, from: id, key: key, at: now)
             if membership.members[id] != nil { owners[id] = key }
             // Whoever is told of the weights may ask for them at once.
-            if case .join = message { bulletin.update(membership, links: links, owners: owners, hasEnded: false) }
+            if case .join = message {
+                bulletin.update(membership, links: links, owners: owners, at: now, hasEnded: false)
+            }
             try perform(effects)
         } catch let error as WireError {
             counters.count(error.cause, "from \(id?.description ?? "nobody")")
@@ -116,7 +123,7 @@ final class ControlLoop {
         seenChanges = admitted.changes
         for (id, key) in owners where !admitted.contains(key) {
             let reason = "its key is not authorised any more"
-            try perform(membership.expel(id, reason: reason, isBanished: false, at: .now))
+            try perform(membership.expel(id, reason: reason, isBanished: false, at: now))
         }
     }
 
@@ -124,7 +131,7 @@ final class ControlLoop {
     private func sendAccusedAway() throws {
         for (id, link) in links {
             guard let accusation = link.accusation else { continue }
-            try perform(membership.expel(id, reason: accusation, at: .now))
+            try perform(membership.expel(id, reason: accusation, at: now))
         }
     }
 
@@ -150,7 +157,7 @@ final class ControlLoop {
             switch effect {
             case .send(let message, let id):
                 // What follows from it comes last, or an older plan would be told, or put into force, after a newer one.
-                if try send(message, to: id) == .unreachable { queue += membership.unreachable(id, at: .now) }
+                if try send(message, to: id) == .unreachable { queue += membership.unreachable(id, at: now) }
             case .publish(let placement):
                 board.publish(Routes(placement, links: placement.workers.map(link)))
             case .suspend(let id): links[id]?.availability = .suspect

@@ -113,7 +113,7 @@ public final class Coordinator: Sendable {
                 loop.run { stopping.isSet }
             } catch {
                 log(.error, "the control thread could not start", [("error", "\(error)")])
-                bulletin.update(membership, links: [:], hasEnded: true)
+                bulletin.update(membership, links: [:], at: .now, hasEnded: true)
             }
         }
         if options.verifyRate > 0, !hasLocalExperts {

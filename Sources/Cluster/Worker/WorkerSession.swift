@@ -28,6 +28,9 @@ final class WorkerSession {
     private var supply: ExpertSupply?
 
     private var timing = ClusterTiming()
+    private var clock = AttentiveClock()
+    /// By which the coordinator's silence is judged.
+    private var now = ContinuousClock.now
     private var lastHeard = ContinuousClock.now
     private var nextHeartbeat = ContinuousClock.now
     private var share: ExpertShare?
@@ -70,8 +73,8 @@ final class WorkerSession {
                     name: worker.name, memoryBudget: memory, threads: worker.threads,
                     digest: supply?.stock.model.digest ?? [], shape: supply?.stock.model.shape,
                     precisions: Precision.allCases)))
-        lastHeard = .now
-        nextHeartbeat = .now + timing.heartbeatInterval
+        now = clock.look(longest: timing.heartbeatInterval)
+        (lastHeard, nextHeartbeat) = (now, .now + timing.heartbeatInterval)
         while true {
             if let outcome = try turn() { return outcome }
         }
@@ -99,11 +102,13 @@ final class WorkerSession {
 
     private func turn() throws -> Outcome? {
         _ = try poller.wait(milliseconds: max(1, timing.heartbeatInterval.milliseconds / 5))
+        now = clock.look(longest: timing.heartbeatInterval)
         for _ in 0..<256 {
             guard try control.receive(incoming) else { break }
             if let outcome = try receive() { return outcome }
+            // However much it is told, and however long that takes, it says that it is there.
+            if ContinuousClock.now >= nextHeartbeat { break }
         }
-        let now = ContinuousClock.now
         if worker.stopping.isSet || worker.memory.hasTooMuch(joiner.index), let outcome = try leave(at: now) {
             return outcome
         }
@@ -116,9 +121,7 @@ final class WorkerSession {
             return .lost(.disconnected, "the data connection broke", wasServing: announcedEpoch > 0)
         }
         if let share, let outcome = try announce(share) { return outcome }
-        if now >= nextHeartbeat {
-            nextHeartbeat = now + (try sendHeartbeat())
-        }
+        if ContinuousClock.now >= nextHeartbeat { nextHeartbeat = .now + (try sendHeartbeat()) }
         return nil
     }
 
@@ -171,7 +174,7 @@ final class WorkerSession {
         do {
             guard !incoming.hasMore else { throw WireError(.wrongFrameCount) }
             let message = try ControlMessage.decode(incoming.bytes, shape: supply?.stock.model.shape, arena: arena)
-            lastHeard = .now
+            lastHeard = now
             switch message {
             case .heartbeat: break
             case .inForce(let epochs): share?.keep(epochs)
