@@ -52,24 +52,27 @@ final class HandDrivenCoordinator: Sendable {
         throw TimeoutError()
     }
 
-    func assign(_ experts: Range<Int>, layer: Int = 0, to id: [UInt8]) throws {
+    func assign(_ experts: Range<Int>, layer: Int = 0, epoch: UInt64 = 1, to id: [UInt8]) throws {
         var set = ExpertSet(shape: FakeModel.shape)
         for expert in experts { set.insert(layer: layer, expert: expert) }
         try send(
             .assign(
                 Assignment(
-                    epoch: 1, precision: .exact, experts: set, dataEndpoint: dataEndpoint.description,
+                    epoch: epoch, precision: .exact, experts: set, dataEndpoint: dataEndpoint.description,
                     heartbeatInterval: .milliseconds(200))), to: id)
     }
 
     /// The frames of a request for the first expert.
-    func request(rows: Int) -> [[UInt8]] {
+    func request(rows: Int, epoch: UInt64 = 1) -> [[UInt8]] {
         let format = ExpertRowFormat(precision: .exact, hiddenSize: FakeModel.shape.hiddenSize)
         let header = ExpertRequest(
-            epoch: 1, sequence: 1, layer: 0, rows: rows, assignments: rows, precision: .exact)
+            epoch: epoch, sequence: 1, layer: 0, rows: rows, assignments: rows, precision: .exact)
         let pairs = (0..<rows).flatMap { row in withUnsafeBytes(of: (Int32(row).littleEndian, Int32(0)), Array.init) }
         return [DataMessage.request(header).bytes, pairs, [UInt8](repeating: 1, count: rows * format.valueBytes), []]
     }
+
+    /// What comes over the data port.
+    func answer() throws -> [[UInt8]]? { try data.receive() }
 
     /// Sends over the data port, unless there is no room.
     func trySending(_ frames: [[UInt8]], to id: [UInt8]) {

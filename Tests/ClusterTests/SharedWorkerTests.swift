@@ -242,6 +242,23 @@ import Transformer
         #expect(log.all.filter { $0.contains("info joined") }.count == 4, "as often as it was lost, and at first")
     }
 
+    @Test("a placement that is in force is served on, however many others are overtaken before they are")
+    func overtaken() throws {
+        let raw = try HandDrivenCoordinator()
+        let worker = try RunningWorker(joining: [CoordinatorAddress(raw.endpoint)])
+        defer { worker.stop() }
+        let (id, _) = try raw.takeIn()
+        for epoch in 1...2 as ClosedRange<UInt64> {
+            try raw.assign(0..<8, epoch: epoch, to: id)
+            #expect(try raw.nextWord() == .ready(epoch: epoch))
+        }
+        // The engine has asked for nothing yet, and takes up the second.
+        for epoch in 3...100 as ClosedRange<UInt64> { try raw.assign(0..<4, epoch: epoch, to: id) }
+        while try raw.nextWord() != .ready(epoch: 100) {}
+        raw.trySending(raw.request(rows: 1, epoch: 2), to: id)
+        #expect(try raw.answer()?.count == 3)
+    }
+
     @Test("of departures of one kind three in a minute are said, and the next line tells how many were not")
     func departures() {
         var departures = Departures()

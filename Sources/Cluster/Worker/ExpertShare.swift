@@ -12,7 +12,7 @@ final class ExpertShare: Sendable {
     }
 
     private struct State {
-        /// Ascending epochs. One is dropped when the coordinator has gone on to a later one, or will never use it.
+        /// Ascending epochs: those that the coordinator may use, and the newest.
         var accepted: [(epoch: UInt64, experts: ExpertSet)] = []
         var loadedEpoch: UInt64 = 0
         var isConnected = false
@@ -27,8 +27,8 @@ final class ExpertShare: Sendable {
     private let news: Wakeup
     private let stopping = StopFlag()
     private let loader = Mutex<BackgroundThread?>(nil)
-    /// Wakes the loader, which has loaded.
-    private let epochChange = DispatchSemaphore(value: 0)
+    /// Wakes the loader.
+    private let change = DispatchSemaphore(value: 0)
 
     init(_ supply: ExpertSupply, memory: WorkerMemory, coordinator: Int, news: Wakeup) {
         self.supply = supply
@@ -55,25 +55,24 @@ final class ExpertShare: Sendable {
     }
 
     /// Accepts requests of this epoch too, and begins to load its experts.
+    /// - Parameter announced: the newest epoch that the coordinator was told to be loaded. Later ones are overtaken, and will
+    ///   never be in force.
     /// - Returns: false when there is no room for them beside other coordinators'.
-    func assign(_ epoch: UInt64, _ experts: ExpertSet) -> Bool {
-        let before = state.withLock { $0.accepted }
-        guard epoch > before.last?.epoch ?? 0 else { return true }
+    func assign(_ epoch: UInt64, _ experts: ExpertSet, announced: UInt64) -> Bool {
+        let known = state.withLock { $0.accepted }
+        guard epoch > known.last?.epoch ?? 0 else { return true }
+        let before = known.filter { $0.epoch <= announced }
         guard memory.take(experts, keeping: before.map(\.experts), of: supply.stock, by: coordinator) else {
             return false
         }
-        let isServing = state.withLock {
+        state.withLock {
+            $0.accepted.removeAll { $0.epoch > announced }
             $0.accepted.append((epoch, experts))
-            // A coordinator that plans again and again keeps the placement in force, which is the oldest.
+            // Whatever a coordinator says, there is an end to it.
             if $0.accepted.count > 64 { $0.accepted.remove(at: 1) }
-            return $0.loadedEpoch > 0
         }
-        epochChange.signal()
-        loader.withLock { loader in
-            // The one before notices that its epoch is not the newest any more.
-            loader?.join()
-            loader = BackgroundThread("cluster-loader", yields: isServing) { [self] in load(epoch, experts) }
-        }
+        loader.withLock { $0 = $0 ?? BackgroundThread("cluster-loader") { [self] in load() } }
+        change.signal()
         return true
     }
 
@@ -87,19 +86,26 @@ final class ExpertShare: Sendable {
         }
         guard let newest = accepted.last else { return }
         memory.release(allBut: newest.experts, keeping: accepted.dropLast().map(\.experts), by: coordinator)
-        epochChange.signal()
+        change.signal()
     }
 
-    private func load(_ epoch: UInt64, _ experts: ExpertSet) {
-        do { try supply.load(experts) { isNewest(epoch) } } catch { return fail("\(error)") }
-        state.withLock { if $0.accepted.last?.epoch == epoch { $0.loadedEpoch = epoch } }
-        news.signal()
-        // What only earlier epochs need stays until they are over.
-        while isNewest(epoch) {
-            if state.withLock({ $0.accepted.first?.epoch == epoch }) {
-                return memory.release(allBut: experts, by: coordinator)
+    /// Loads what is newest, again and again. Who assigns never waits for this: it leaves the processor to others where it
+    /// can, and may be kept from it.
+    private func load() {
+        while !stopping.isSet {
+            let (accepted, loaded) = state.withLock { ($0.accepted, $0.loadedEpoch) }
+            guard let newest = accepted.last else { return }
+            if newest.epoch > loaded {
+                if loaded > 0 { BackgroundThread.yield() }
+                do { try supply.load(newest.experts) { isNewest(newest.epoch) } } catch { return fail("\(error)") }
+                // When it is not the newest any more, the load was given up.
+                state.withLock { if $0.accepted.last?.epoch == newest.epoch { $0.loadedEpoch = newest.epoch } }
+                news.signal()
+            } else {
+                // What only earlier epochs need stays until they are over.
+                if accepted.count == 1 { memory.release(allBut: newest.experts, by: coordinator) }
+                change.wait()
             }
-            epochChange.wait()
         }
     }
 
@@ -109,7 +115,7 @@ final class ExpertShare: Sendable {
             guard let index = $0.accepted.firstIndex(where: { $0.epoch == epoch }) else { return nil }
             if index > 0 {
                 $0.accepted.removeFirst(index)
-                epochChange.signal()
+                change.signal()
             }
             return $0.accepted[0].experts
         }
@@ -118,7 +124,7 @@ final class ExpertShare: Sendable {
     /// Ends the load in progress.
     func stop() {
         stopping.set()
-        epochChange.signal()
+        change.signal()
         loader.withLock { $0 }?.join()
     }
 

@@ -218,7 +218,7 @@ final class WorkerSession {
         }
         timing.heartbeatInterval = assignment.heartbeatInterval
         let share = try self.share ?? begin(supply, assignment)
-        guard share.assign(assignment.epoch, assignment.experts) else { return }
+        guard share.assign(assignment.epoch, assignment.experts, announced: announcedEpoch) else { return }
         worker.log(
             .debug, "assigned experts",
             [
