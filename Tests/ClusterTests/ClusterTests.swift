@@ -153,8 +153,7 @@ import Transformer
         let cluster = try TestCluster(.int8)
         let worker = try RawWorker(joining: cluster.coordinator.endpoint, isReady: false)
         cluster.coordinator.shutdown()
-        var message = try worker.nextControlMessage()
-        while message == .heartbeat { message = try worker.nextControlMessage() }
+        let message = try worker.nextWord()
         #expect(message == .leave(reason: "the coordinator shuts down"))
     }
 

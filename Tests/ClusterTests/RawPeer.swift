@@ -87,6 +87,17 @@ final class RawWorker: Sendable {
         }
     }
 
+    /// The next one that is more than a sign of life.
+    func nextWord() throws -> ControlMessage? {
+        while let message = try nextControlMessage() {
+            switch message {
+            case .heartbeat, .inForce: continue
+            default: return message
+            }
+        }
+        return nil
+    }
+
     /// Heartbeats and then `count` requests handed to `answer`, on a thread of its own, which then lets go of this.
     func serve(_ count: Int, _ answer: @escaping @Sendable (RawWorker, ExpertRequest) throws -> Void) {
         Thread { [self] in

@@ -11,9 +11,11 @@ import Transformer
     init() throws { keys = try TestKeys() }
 
     /// A coordinator and one worker, both with keys.
-    private func makeCluster(_ precision: Precision = .int8) async throws -> TestCluster {
+    private func makeCluster(
+        _ precision: Precision = .int8, timing: ClusterTiming = TestCluster.timing
+    ) async throws -> TestCluster {
         let worker = try keys.worker()
-        let cluster = try TestCluster(precision, protection: keys.coordinator)
+        let cluster = try TestCluster(precision, protection: keys.coordinator, timing: timing)
         try cluster.addWorker(protection: worker.protection)
         try await cluster.ready(workers: 1)
         return cluster
@@ -185,7 +187,8 @@ import Transformer
     @Test("a flood of joins by someone who is admitted has an end, and passes")
     func flood() async throws {
         let mallory = try keys.worker()
-        let cluster = try await makeCluster()
+        // As it is without a word: three hundred handshakes hold up the heartbeats of one thread's sockets for a moment.
+        let cluster = try await makeCluster(timing: ClusterTiming())
         let context = try ZMQContext()
         let join = ControlMessage.join(RawWorker.join).encoded()
         let sockets = try (0..<300).map { _ in
@@ -202,7 +205,9 @@ import Transformer
             cluster.coordinator.status.workers.map(\.name) == ["test"] && cluster.coordinator.isReady
         }
         try expectServing(cluster)
-        #expect(cluster.coordinator.status.workers.allSatisfy { $0.failures == 0 })
+        #expect(
+            cluster.coordinator.status.workers.allSatisfy { $0.failures == 0 },
+            "\(cluster.log.all.filter { !$0.hasPrefix("debug") && !$0.contains("name=raw") })")
     }
 
     @Test("someone who is admitted and reads nothing that is sent to it holds up nobody for long")

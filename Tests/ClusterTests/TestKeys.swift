@@ -44,9 +44,11 @@ final class TestKeys {
     }
 
     func write(_ text: String, to name: String = "authorized", mode: Int = 0o644) throws {
-        let file = folder.appending(path: name)
-        try Data(text.utf8).write(to: file, options: .atomic)
-        try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: file.path)
+        // In one step, or a coordinator might read a file that has not got its permissions yet.
+        let draft = folder.appending(path: "\(name).draft")
+        try Data(text.utf8).write(to: draft)
+        try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: draft.path)
+        guard rename(draft.path, folder.appending(path: name).path) == 0 else { throw CocoaError(.fileWriteUnknown) }
     }
 
     private func write() throws {

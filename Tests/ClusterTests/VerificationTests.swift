@@ -44,8 +44,7 @@ import Transformer
         #expect(dropped(.wrongResult, cluster) == 1)
         let lines = cluster.log.all.filter { $0.contains("worker was sent away") }
         #expect(lines.count == 1 && lines[0].contains("of layer 0") && lines[0].contains("revoke its key"))
-        var message = try worker.nextControlMessage()
-        while message == .heartbeat { message = try worker.nextControlMessage() }
+        let message = try worker.nextWord()
         guard case .refuse(let refusal) = message else { return #expect(Bool(false), "\(message as Any)") }
         #expect(refusal.reason.contains("is not what this coordinator computes"))
     }

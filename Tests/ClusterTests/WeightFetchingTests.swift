@@ -76,7 +76,14 @@ private final class RawCoordinator: Sendable {
         }
     }
 
-    func answer(_ frames: [[UInt8]]) throws { try weights.send([frame] + frames) }
+    /// What cannot be sent, for the connection is broken, is lost.
+    func answer(_ frames: [[UInt8]]) throws {
+        let all = [frame] + frames
+        for (index, frame) in all.enumerated() {
+            let result = try frame.withUnsafeBytes { try weights.socket.send($0, more: index + 1 < all.count) }
+            guard result == .sent else { return }
+        }
+    }
 
     func answer(_ question: WeightsMessage, _ content: [UInt8]) throws {
         try answer([question.encoded(digest: identity.digest), content])

@@ -81,7 +81,7 @@ import Transformer
         try expectServing()
     }
 
-    @Test("the connection over which weights go to a worker is cut when its key is revoked, though it says nothing more")
+    @Test("the connection over which weights go to a worker is cut when its key is revoked, though it is silent")
     func silentAndRevoked() async throws {
         defer { coordinator.shutdown() }
         let raw = try RawFetcher(joining: coordinator.endpoint, shape: shape, protection: member.protection)
