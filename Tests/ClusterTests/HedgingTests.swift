@@ -36,6 +36,15 @@ import Transformer
         for seed in seeds { #expect(try cluster.compute(seed: seed) == cluster.expected(seed: seed)) }
     }
 
+    /// How long a batch takes of which the first worker is late, after many in time. The valve stays closed.
+    private func timeOfLateBatch(_ cluster: TestCluster, _ valve: Valve) throws -> Duration {
+        try compute(cluster, 0..<60)
+        valve.close()
+        let begin = ContinuousClock.now
+        try compute(cluster, 60..<61)
+        return begin.duration(to: .now)
+    }
+
     @Test(
         "a worker that is late once costs no deadline and no byte, and is asked again when it has answered",
         arguments: [(workers: 2, localExperts: false), (1, true), (2, true)])
@@ -64,24 +73,26 @@ import Transformer
     @Test("without a number, what is late is told from the worker's own answers")
     func automatic() async throws {
         let (cluster, valve) = try await cluster(workers: 2, localExperts: false, hedging: .automatic)
-        try compute(cluster, 0..<60)
-        valve.close()
-        let begin = ContinuousClock.now
-        try compute(cluster, 60..<61)
-        #expect(begin.duration(to: .now) < .seconds(1), "sooner than a deadline, which is 1.5 s at least")
+        let time = try timeOfLateBatch(cluster, valve)
+        #expect(time < .seconds(1), "sooner than a deadline, which is 1.5 s at least")
         valve.open()
     }
 
     @Test("nothing is computed twice where that is switched off")
     func never() async throws {
         let (cluster, valve) = try await cluster(workers: 2, localExperts: false, hedging: .never)
-        try compute(cluster, 0..<60)
-        valve.close()
-        let begin = ContinuousClock.now
-        try compute(cluster, 60..<61)
-        #expect(begin.duration(to: .now) >= .seconds(1.4))
+        let time = try timeOfLateBatch(cluster, valve)
+        #expect(time >= .seconds(1.4))
         valve.open()
         #expect(cluster.coordinator.status.workers.allSatisfy { $0.hedges == 0 })
+    }
+
+    @Test("who is always as fast is late when half of that time has gone by again")
+    func lateness() throws {
+        var history = LatencyHistory()
+        for _ in 0..<100 { history.add(seconds: 0.08, assignments: 1024) }
+        let usual = try #require(history.usual(assignments: 1024))
+        #expect(abs(usual - 0.12) < 0.001)
     }
 
     @Test("of what is sent, one row in twenty may be computed twice, and what is saved up has a limit")

@@ -59,6 +59,18 @@ import Transformer
         #expect(status.dropped == [:] && status.workers.allSatisfy { $0.failures == 0 && $0.batches > 0 })
     }
 
+    @Test("the part of all experts in answers is drawn that was asked for", arguments: [0, 0.001, 0.2, 1])
+    func rate(_ rate: Double) {
+        let sampler = RowSampler(rate: rate, seed: 7)
+        let drawn = (1...20_000 as ClosedRange<UInt64>).map { sequence in
+            (0..<32 as Range<Int32>).count { sampler.draws($0, in: sequence) }
+        }
+        let part = Double(drawn.reduce(0, +)) / 640_000
+        #expect(abs(part - rate) < 5 * (rate * (1 - rate) / 640_000).squareRoot() + 1e-9)
+        let isMixed = drawn.contains { $0 > 0 && $0 < 32 }
+        #expect(isMixed == (rate > 0 && rate < 1), "not whole answers, but experts of them")
+    }
+
     @Test("a coordinator that has nothing to compare with says so")
     func withoutLocalExperts() throws {
         func log(_ options: DispatchOptions) throws -> LogRecorder {

@@ -2,7 +2,7 @@
 ///
 /// All of an expert's rows in an answer are drawn or none is: its weights are read once for them, so that the part of the
 /// rows which is verified is the part of the work which is done twice.
-struct RowSampler {
+package struct RowSampler {
     private let seed: UInt64
     private let threshold: UInt64
     /// Rows of a worker's first answer that are verified in any case: one whose results are always wrong is found out
@@ -11,14 +11,14 @@ struct RowSampler {
 
     let isOn: Bool
 
-    init(rate: Double, seed: UInt64) {
+    package init(rate: Double, seed: UInt64) {
         isOn = rate > 0
         threshold = rate >= 1 ? .max : UInt64(max(0, rate) * 0x1p64)
         self.seed = seed
     }
 
     /// Whether to verify an expert's rows in the answer of that number (SplitMix64, of which each pair is a state).
-    func draws(_ expert: Int32, in sequence: UInt64) -> Bool {
+    package func draws(_ expert: Int32, in sequence: UInt64) -> Bool {
         guard isOn else { return false }
         var z = seed &+ (sequence << 16 &+ UInt64(truncatingIfNeeded: expert)) &* 0x9E37_79B9_7F4A_7C15
         z = (z ^ z >> 30) &* 0xBF58_476D_1CE4_E5B9
