@@ -9,6 +9,14 @@
 /// A page is asked for while this many before it are worked on: each lies elsewhere, which the hardware cannot foresee.
 #define PAGES_AHEAD 2
 
+/// Positions whose values are added up for all heads, one set of them after the other, before the next ones': they stay in
+/// the core's first cache meanwhile. A sum goes on where it was, so that its value does not depend on this.
+#define VALUES_AT_ONCE 256
+
+INLINE size_t element_bytes(shoal_kv_format format) {
+    return format == SHOAL_KV_F32 ? sizeof(float) : format == SHOAL_KV_BF16 ? sizeof(uint16_t) : sizeof(int8_t);
+}
+
 /// Walks the values of a sequence's positions through its pages.
 typedef struct {
     const shoal_kv_pages *kv;
@@ -47,8 +55,6 @@ INLINE const char *kv_next(kv_cursor *cursor) {
         kv_look_ahead(cursor);
     }
     const char *row = cursor->row;
-    for (size_t line = 0; line < cursor->row_bytes; line += 64)
-        __builtin_prefetch((const void *)((uintptr_t)row + (uintptr_t)cursor->ahead + line));
     cursor->row += cursor->row_bytes;
     cursor->left--;
     return row;
@@ -81,7 +87,7 @@ INLINE f32x16 load_keys(const char *keys, shoal_kv_format format, size_t page_to
 INLINE void add_scores(
     int heads, int vectors, const char *keys, ptrdiff_t ahead, shoal_kv_format format, size_t page_tokens, size_t slot,
     const float *q, size_t dim, size_t begin, size_t end, f32x16 *sums) {
-    size_t element = format == SHOAL_KV_F32 ? sizeof(float) : format == SHOAL_KV_BF16 ? sizeof(uint16_t) : 1;
+    size_t element = element_bytes(format);
     for (size_t d = begin; d < end; d++) {
         __builtin_prefetch(
             (const void *)((uintptr_t)keys + (uintptr_t)ahead + (d * page_tokens + slot) * element));
@@ -148,18 +154,23 @@ INLINE void attention_scores(
     }
 }
 
-/// out[h][d...] = (Σ p[h] v[d...]) / denominator for `heads` heads and `chunks` vectors of elements, the last of which
-/// has `last_left` of them.
+/// out[h][d...] += Σ p[h][i] v[i][d...] of `count` positions, for `heads` heads and `chunks` vectors of elements, the last
+/// of which has `last_left` of them.
 INLINE void attention_values(
     kv_cursor cursor, int heads, int chunks, size_t last_left, shoal_kv_format format, const float *p, size_t keys,
-    const float *denominators, size_t d, float *out) {
-    size_t dim = cursor.kv->head_dim;
+    size_t count, size_t d, float *out) {
+    size_t dim = cursor.kv->head_dim, element = element_bytes(format);
     f32x16 sums[ATTENTION_HEADS * ATTENTION_CHUNKS];
-    for (int j = 0; j < heads * chunks; j++) sums[j] = splat(0);
-    for (size_t i = 0; i < keys; i++) {
+    for (int h = 0; h < heads; h++)
+        for (int c = 0; c < chunks; c++)
+            sums[h * chunks + c] =
+                load(out + (size_t)h * dim + d + (size_t)c * LANES, c + 1 < chunks ? LANES : last_left);
+    for (size_t i = 0; i < count; i++) {
         const char *row = kv_next(&cursor);
         for (int c = 0; c < chunks; c++) {
             size_t at = d + (size_t)c * LANES;
+            if ((size_t)c * LANES * element % 64 == 0)
+                __builtin_prefetch((const void *)((uintptr_t)row + (uintptr_t)cursor.ahead + at * element));
             f32x16 value = load_kv(row, dim, at, c + 1 < chunks ? LANES : last_left, format);
             for (int h = 0; h < heads; h++)
                 sums[h * chunks + c] = fma16(splat(p[(size_t)h * keys + i]), value, sums[h * chunks + c]);
@@ -169,27 +180,25 @@ INLINE void attention_values(
         for (int c = 0; c < chunks; c++) {
             size_t at = d + (size_t)c * LANES;
             size_t left = c + 1 < chunks ? LANES : last_left;
-            store(out + (size_t)h * dim + at, sums[h * chunks + c] / denominators[h], left);
+            store(out + (size_t)h * dim + at, sums[h * chunks + c], left);
         }
 }
 
 /// All elements of `heads` heads.
 INLINE void attention_heads(
-    kv_cursor cursor, int heads, shoal_kv_format format, const float *p, size_t keys, const float *denominators,
-    float *out) {
+    kv_cursor cursor, int heads, shoal_kv_format format, const float *p, size_t keys, size_t count, float *out) {
     size_t dim = cursor.kv->head_dim, d = 0;
     for (; d + ATTENTION_CHUNKS * LANES <= dim; d += ATTENTION_CHUNKS * LANES)
-        attention_values(cursor, heads, ATTENTION_CHUNKS, LANES, format, p, keys, denominators, d, out);
+        attention_values(cursor, heads, ATTENTION_CHUNKS, LANES, format, p, keys, count, d, out);
     for (; d + LANES <= dim; d += LANES)
-        attention_values(cursor, heads, 1, LANES, format, p, keys, denominators, d, out);
-    if (d < dim) attention_values(cursor, heads, 1, dim - d, format, p, keys, denominators, d, out);
+        attention_values(cursor, heads, 1, LANES, format, p, keys, count, d, out);
+    if (d < dim) attention_values(cursor, heads, 1, dim - d, format, p, keys, count, d, out);
 }
 
 INLINE void attention_of(
     const shoal_kv_pages *kv, shoal_kv_format format, size_t kv_head, size_t group, const float *q,
     const uint16_t *sinks, float scale, size_t first, size_t last, float *scores, float *denominators, float *out) {
     size_t keys = last - first + 1, dim = kv->head_dim;
-    kv_cursor value = kv_at(kv, format, kv_head, first, last);
     size_t h = 0;
     for (; h + ATTENTION_SCORE_HEADS <= group; h += ATTENTION_SCORE_HEADS)
         attention_scores(
@@ -203,14 +212,17 @@ INLINE void attention_of(
         denominators[h] = sum_exp(score, keys, maximum, score) + shoal_exp(sink - maximum);
     }
 
-    for (h = 0; h < group;) {
-        int heads = h + ATTENTION_HEADS <= group ? ATTENTION_HEADS : 1;
-        if (heads > 1)
-            attention_heads(value, ATTENTION_HEADS, format, scores + h * keys, keys, denominators + h, out + h * dim);
-        else
-            attention_heads(value, 1, format, scores + h * keys, keys, denominators + h, out + h * dim);
-        h += (size_t)heads;
+    memset(out, 0, group * dim * sizeof *out);
+    for (size_t at = 0; at < keys; at += VALUES_AT_ONCE) {
+        kv_cursor value = kv_at(kv, format, kv_head, first + at, last);
+        size_t count = smaller(VALUES_AT_ONCE, keys - at);
+        for (h = 0; h + ATTENTION_HEADS <= group; h += ATTENTION_HEADS)
+            attention_heads(value, ATTENTION_HEADS, format, scores + h * keys + at, keys, count, out + h * dim);
+        for (; h < group; h++)
+            attention_heads(value, 1, format, scores + h * keys + at, keys, count, out + h * dim);
     }
+    for (h = 0; h < group; h++)
+        for (size_t d = 0; d < dim; d++) out[h * dim + d] /= denominators[h];
 }
 
 static void attention(

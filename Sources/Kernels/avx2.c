@@ -6,7 +6,7 @@
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 
 #define TOKENS 4
-#define TOKENS_AT_ONCE(kind, tiles) TOKENS
+#define TOKENS_AT_ONCE(kind, tiles, tokens) TOKENS
 #define PAIRED_TOKENS SIZE_MAX
 #define FEW_TOKENS 2
 #define MXFP4_OFFSET 12

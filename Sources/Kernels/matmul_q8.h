@@ -5,8 +5,8 @@
 // all tokens then share it.
 //
 // The including file defines `words_of_rows`, `decode_mxfp4_bytes` and `q8_products`; TOKENS (4 or 8) and, for so many
-// tiles, TOKENS_AT_ONCE: how many tokens the inner loop takes at once; PAIRED_TOKENS: from how many on int8 matrices go
-// two tiles at a time; MXFP4_OFFSET and Q8_OFFSET, by how much its weights exceed the true ones.
+// tiles and tokens in all, TOKENS_AT_ONCE: how many the inner loop takes at once; PAIRED_TOKENS: from how many on int8
+// matrices go two tiles at a time; MXFP4_OFFSET and Q8_OFFSET, by how much its weights exceed the true ones.
 #ifndef SHOAL_MATMUL_Q8_H
 #define SHOAL_MATMUL_Q8_H
 
@@ -171,7 +171,7 @@ INLINE void matmul_q8(
     for (size_t s = 0, t = 0; s < slices; s++, t += slice.tokens) {
         slice.tokens = x->rows * (s + 1) / slices - t;
         slice.tiles = tiles_at_once(kind, slice.tokens);
-        slice.groups = (slice.tokens - 1) / TOKENS_AT_ONCE(kind, slice.tiles) + 1;
+        slice.groups = (slice.tokens - 1) / TOKENS_AT_ONCE(kind, slice.tiles, slice.tokens) + 1;
         for (size_t b = 0; b < row_blocks; b += slice.blocks) {
             slice.blocks = smaller(SLICE_BLOCKS / slice.tokens, row_blocks - b);
             q8_slice_fill(&slice, kind, kind == MXFP4_BY_8 ? MXFP4_OFFSET : Q8_OFFSET, x, t, b);

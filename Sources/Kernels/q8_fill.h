@@ -32,12 +32,12 @@ INLINE void q8_slice_offsets(q8_slice *slice, product_kind kind, int32_t weight_
 /// a block come first and then the odd ones, because decoding yields the weights in that order.
 INLINE void q8_slice_fill(
     q8_slice *slice, product_kind kind, int32_t weight_offset, const activation_rows *x, size_t token, size_t block) {
-    size_t to = 0;
     for (size_t group = 0; group < slice->groups; group++) {
-        size_t begin = group_begin(slice, group), end = group_begin(slice, group + 1), blocks = slice->blocks;
-        for (size_t b = 0; b < blocks; b++)
-            for (size_t t = begin; t < end; t++, to++) {
-                size_t from = (token + t) * x->blocks + block + b;
+        size_t begin = group_begin(slice, group), end = group_begin(slice, group + 1);
+        // Token after token, which the hardware foresees: the rows come from beyond the core's own caches.
+        for (size_t t = begin; t < end; t++) {
+            size_t from = (token + t) * x->blocks + block, to = begin * slice->blocks + t - begin;
+            for (size_t b = 0; b < slice->blocks; b++, from++, to += end - begin) {
                 i8x32 v;
                 memcpy(&v, x->values + from * SHOAL_BLOCK, sizeof v);
                 if (kind == MXFP4_BY_8) v = even_then_odd(v);
@@ -45,6 +45,7 @@ INLINE void q8_slice_fill(
                 if (kind == Q8_BY_16) memcpy(slice->low[to], x->low + from * SHOAL_BLOCK, SHOAL_BLOCK);
                 slice->scales[to] = shoal_bf16(x->scales[from]);
             }
+        }
     }
     q8_slice_offsets(slice, kind, weight_offset);
 }
