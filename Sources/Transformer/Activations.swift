@@ -48,7 +48,7 @@ final class Activations {
     var blocks: Int { (columns + Int(SHOAL_BLOCK) - 1) / Int(SHOAL_BLOCK) }
     private var paddedColumns: Int { blocks * Int(SHOAL_BLOCK) }
 
-    /// Holds `rows` rows from now on, contents undefined.
+    /// Holds `rows` rows from now on: with more than before, their contents are undefined.
     func resize(rows: Int) {
         self.rows = rows
         floats.reserve(rows * columns)

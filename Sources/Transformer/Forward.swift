@@ -9,6 +9,8 @@ extension Transformer {
     /// Where experts are computed elsewhere the rows may go in two micro-batches, so that one attends while the other is
     /// at the experts. In each layer the first goes before the second, whose rows may see the keys of the first.
     ///
+    /// In the last layer all rows leave their keys and values; only those whose logits are wanted go on.
+    ///
     /// It writes the segments' own positions in their pages and nothing else: when it throws, it can be repeated.
     /// - Throws: ``ModelError`` for a segment whose pages do not cover what it reads and writes; what `experts` or `body`
     ///   throws.
@@ -29,6 +31,11 @@ extension Transformer {
         for layer in layers {
             for batch in microBatches {
                 try collect(batch, experts)
+                project(batch, layer)
+                if layer.attention.layer == config.layerCount - 1 {
+                    batch.keepWanted(width: layer.attention.queryKeyValue.outputs)
+                    if batch.rows.isEmpty { continue }
+                }
                 attend(batch, layer)
                 try dispatch(batch, layer, experts)
             }
@@ -36,7 +43,7 @@ extension Transformer {
         for batch in microBatches { try collect(batch, experts) }
         if let plan { overlap.record(plan, duration: start.duration(to: .now)) }
         let end = ContinuousClock.now
-        selectLogits(segments)
+        applyOutputHead()
         outputHeadTime = end.duration(to: .now)
         return try body(
             UnsafeMutableBufferPointer(start: logits.base, count: selected.rows * config.vocabularySize))
@@ -93,17 +100,21 @@ extension Transformer {
         }
     }
 
-    /// hidden += output(attention(RMSNorm(hidden)))
+    /// queries, keys and values = projection(RMSNorm(hidden)); the keys and values go to the pages.
+    private func project(_ batch: MicroBatch, _ layer: Layer) {
+        let attention = layer.attention
+        normalize(batch.hidden, layer.inputNorm, into: batch.normed, attention.queryKeyValue.form)
+        observe(.attentionInput, layer: attention.layer, batch.normed.values, rows: batch.rows.count)
+        attention.queryKeyValue.apply(to: batch.normed, into: batch.projected.base, kernels, pool)
+        attention.rotateAndStore(
+            batch.rows, projected: batch.projected.base, cosines: batch.cosines.base, sines: batch.sines.base, config,
+            kernels, pool)
+    }
+
+    /// hidden += output(attention(queries))
     private func attend(_ batch: MicroBatch, _ layer: Layer) {
         let rows = batch.rows
         let (attention, index) = (layer.attention, layer.attention.layer)
-        normalize(batch.hidden, layer.inputNorm, into: batch.normed, attention.queryKeyValue.form)
-        observe(.attentionInput, layer: index, batch.normed.values, rows: rows.count)
-
-        attention.queryKeyValue.apply(to: batch.normed, into: batch.projected.base, kernels, pool)
-        attention.rotateAndStore(
-            rows, projected: batch.projected.base, cosines: batch.cosines.base, sines: batch.sines.base, config,
-            kernels, pool)
         attention.attend(
             rows, projected: batch.projected.base, attended: batch.attended, scratch: batch.scores, config,
             kernels, pool, seen: probabilityObserver(index))
@@ -169,28 +180,17 @@ extension Transformer {
         observe(.hidden, layer: index, batch.hidden.values, rows: batch.rows.count)
     }
 
-    /// logits = outputHead(RMSNorm(hidden)) of the selected rows alone
-    private func selectLogits(_ segments: [Segment]) {
-        var wanted: [Int] = []
-        var first = 0
-        for segment in segments {
-            let end = first + segment.tokens.count
-            switch segment.logits {
-            case .none: break
-            case .last: wanted.append(end - 1)
-            case .all: wanted.append(contentsOf: first..<end)
-            }
-            first = end
-        }
-        selected.resize(rows: wanted.count)
-        let firstRows = bothMicroBatches[0].rows.count
-        for (index, row) in wanted.enumerated() {
-            let (batch, rowWithin) = row < firstRows ? (0, row) : (1, row - firstRows)
-            selected.row(index).update(from: bothMicroBatches[batch].hidden.row(rowWithin), count: config.hiddenSize)
+    /// logits = outputHead(RMSNorm(hidden)) of the rows that are left
+    private func applyOutputHead() {
+        selected.resize(rows: microBatches.reduce(0) { $0 + $1.rows.count })
+        var index = 0
+        for batch in microBatches {
+            selected.row(index).update(from: batch.hidden.row(0), count: batch.rows.count * config.hiddenSize)
+            index += batch.rows.count
         }
         normalize(selected, finalNorm, into: selected, outputHead.form)
-        observe(.finalNorm, layer: 0, selected.values, rows: wanted.count)
-        logits.reserve(wanted.count * config.vocabularySize)
-        if !wanted.isEmpty { outputHead.apply(to: selected, into: logits.base, kernels, pool) }
+        observe(.finalNorm, layer: 0, selected.values, rows: selected.rows)
+        logits.reserve(selected.rows * config.vocabularySize)
+        if selected.rows > 0 { outputHead.apply(to: selected, into: logits.base, kernels, pool) }
     }
 }

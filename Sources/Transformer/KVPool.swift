@@ -1,7 +1,8 @@
 import Foundation
 
 /// The memory of the keys and values of all sequences, in pages. Not Sendable: it belongs to the thread that runs the
-/// forward pass. It is reserved as a whole, but a page takes no memory until it is first written.
+/// forward pass. It is reserved as a whole, but a page takes no memory until it, or one beside it within 2 MiB, is first
+/// written.
 public final class KVPool {
     /// What a page holds.
     public let layout: KVLayout
@@ -23,6 +24,9 @@ public final class KVPool {
                 "cannot reserve \(bytes) bytes of address space for \(pageCount) pages of keys and values: "
                     + String(cString: strerror(errno)) + "; ask for less, or raise the limit (ulimit -v)")
         }
+        // A head's keys in a page are a few KiB, and far from those in the next: with small pages of the system each would
+        // have to be looked up anew. Without large ones it works as well, only slower.
+        madvise(base, bytes, MADV_HUGEPAGE)
         self.layout = layout
         self.pageCount = pageCount
         self.base = base

@@ -130,7 +130,8 @@ public final class LocalExperts: ExpertExecutor {
         into y: UnsafeMutablePointer<Float>,
         finished: (_ index: Int, _ band: Range<Int>) -> Void
     ) {
-        let bands = RowBands(rows: rows, count: pool.threads * 32 / groups.count)
+        // Each band prepares the activations anew, for the sake of threads that would otherwise wait for one another.
+        let bands = RowBands(rows: rows, count: pool.threads == 1 ? 1 : pool.threads * 32 / groups.count)
         pool.run(groups.count * bands.count) { item in
             let group = groups[item / bands.count]
             let band = bands[item % bands.count]

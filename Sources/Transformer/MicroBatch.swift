@@ -3,7 +3,7 @@ import Checkpoints
 /// Rows that go through the layers together, and the memory they work in, kept from step to step. A step has one such
 /// batch, or two, so that one can be at the experts while the other attends.
 final class MicroBatch {
-    /// The rows and their tokens.
+    /// The rows, and the tokens that they began with.
     private(set) var rows: [Row] = []
     private(set) var tokens: [Int32] = []
     /// The layer whose experts have this batch; nil when none have.
@@ -56,6 +56,24 @@ final class MicroBatch {
         routingWeights.reserve(rows * config.expertsPerToken)
         assignments.reserve(rows * config.expertsPerToken)
         expertOutputs.reserve(rows * config.expertsPerToken * format.outputBytes)
+    }
+
+    /// Goes on with the rows alone whose logits are wanted; `width`: columns of `projected`. Behind the last layer's keys
+    /// and values nothing depends on the others.
+    func keepWanted(width: Int) {
+        var kept = 0
+        for row in rows.indices where rows[row].wantsLogits {
+            if kept < row {
+                hidden.row(kept).update(from: hidden.row(row), count: hidden.columns)
+                (projected.base + kept * width).update(from: projected.base + row * width, count: width)
+                rows[kept] = rows[row]
+            }
+            kept += 1
+        }
+        rows.removeLast(rows.count - kept)
+        hidden.resize(rows: kept)
+        normed.resize(rows: kept)
+        attended.resize(rows: kept)
     }
 
     /// Lets go of the rows: the memory that they point to is the segments'.

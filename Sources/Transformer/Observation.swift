@@ -9,7 +9,8 @@ public enum Observation: Sendable {
     case expertInput, routerLogits, routingWeights, hidden, finalNorm
 }
 
-/// Sees each observation of a forward pass in order, while it runs. `values`: [rows][…], valid during the call.
+/// Sees each observation of a forward pass in order, while it runs. `values`: [rows][…], valid during the call. From the
+/// last layer's queries on the rows are those whose logits are wanted.
 public protocol ForwardObserver: AnyObject {
     /// One observation of one layer; `layer` is 0 where the observation belongs to no layer.
     func observe(_ observation: Observation, layer: Int, values: UnsafeBufferPointer<Float>, rows: Int)

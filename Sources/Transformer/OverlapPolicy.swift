@@ -2,9 +2,9 @@
 ///
 /// Two hide the way to the experts and back behind attention, but touch more distinct experts in all and read the
 /// attention's weights twice: which is faster depends on rows, network and machine. Steps of one kind (so many rows,
-/// decoding or not) are compared with each other alone. Both ways are tried in turn a few times; from then on the faster
-/// one is taken, and the other is tried again now and then. The same durations give the same decisions, and no decision
-/// changes a result.
+/// decoding or not) are compared with each other alone. Both ways are tried in turn a few times; from then on two are taken
+/// where they are faster by more than chance, and the other way is tried again now and then. The same durations give the
+/// same decisions, and no decision changes a result.
 package struct OverlapPolicy: Sendable {
     /// A decision, and the kind of step that it was made for.
     package struct Plan: Sendable {
@@ -16,6 +16,10 @@ package struct OverlapPolicy: Sendable {
     package static let retryInterval = 32
     /// How often each way is tried at first.
     package static let trials = 3
+
+    /// Two micro-batches cost more work, also of whoever shares the machine, and steps vary: they must take no more than
+    /// this part of the time.
+    static let worthwhile = 0.97
 
     fileprivate struct Kind: Hashable, Sendable {
         let rows: Int
@@ -52,7 +56,7 @@ package struct OverlapPolicy: Sendable {
 
         var prefersSplit: Bool {
             min(whole.samples, split.samples) < OverlapPolicy.trials
-                ? split.samples < whole.samples : split.seconds < whole.seconds
+                ? split.samples < whole.samples : split.seconds < whole.seconds * OverlapPolicy.worthwhile
         }
     }
 
@@ -80,7 +84,8 @@ package struct OverlapPolicy: Sendable {
         let wasRetry = plan.isSplit != record.prefersSplit
         record[keyPath: plan.isSplit ? \Record.split : \Record.whole].add(seconds)
         // The other way's estimate still remembers worse times: what surprises is tried again at once.
-        let isSurprise = wasRetry && seconds < best && plan.isSplit != record.prefersSplit
+        let isBetter = seconds < best * (plan.isSplit ? Self.worthwhile : 1)
+        let isSurprise = wasRetry && isBetter && plan.isSplit != record.prefersSplit
         record.stepsUntilRetry = isSurprise ? 0 : wasRetry ? Self.retryInterval : record.stepsUntilRetry - 1
         records[plan.kind] = record
     }

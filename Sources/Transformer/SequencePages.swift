@@ -31,6 +31,7 @@ struct SequencePages {
 struct Row {
     let pages: SequencePages
     let position: Int
+    let wantsLogits: Bool
 }
 
 extension Transformer {
@@ -47,7 +48,15 @@ extension Transformer {
             let pages = SequencePages(
                 memory: segment.pool.base, layout: segment.pool.layout, full: copy(segment.pages.full),
                 sliding: copy(segment.pages.sliding))
-            return segment.tokens.indices.map { Row(pages: pages, position: segment.position + $0) }
+            let firstWanted =
+                switch segment.logits {
+                case .none: segment.tokens.count
+                case .last: segment.tokens.count - 1
+                case .all: 0
+                }
+            return segment.tokens.indices.map {
+                Row(pages: pages, position: segment.position + $0, wantsLogits: $0 >= firstWanted)
+            }
         }
     }
 }

@@ -106,6 +106,51 @@ import Transformer
         for (a, b) in zip(together, alone) { #expect(sameBytes(a, Array(b.prefix(a.count)))) }
     }
 
+    @Test("whichever logits are wanted of each segment, in one micro-batch or two", arguments: cases)
+    private func wantedLogits(test: Case) throws {
+        let model = try Transformer(checkpoint: test.reference.checkpoint, precision: test.precision, threads: 2)
+        let counting = Counting(model.makeLocalExperts())
+        let sequences = (0..<4).map { Self.tokens(90, UInt64(50 + $0), test.reference) }
+        let alone = try sequences.map { try model.run($0, kvFormat: test.kvFormat) }
+        let vocabulary = test.reference.config.vocabularySize
+        var generator = SeededGenerator(seed: 11)
+        for isSplit in [false, true] {
+            if isSplit { model.firstMicroBatch = { Int.random(in: 1...$0, using: &generator) } }
+            let caches = try sequences.map { _ in try model.makeCache(format: test.kvFormat) }
+            for start in stride(from: 0, to: 90, by: 15) {
+                // At first nobody's logits are wanted.
+                let wanted = sequences.map { _ in
+                    start == 0 ? .none : [LogitsSelection.none, .last, .all].randomElement(using: &generator) ?? .none
+                }
+                let segments = zip(caches, zip(sequences, wanted)).map {
+                    $0.segment(Array($1.0[start..<start + 15]), logits: $1.1)
+                }
+                var expected: [Float] = []
+                for (logits, selection) in zip(alone, wanted) {
+                    let first = [.none: 15, .last: 14, .all: 0][selection, default: 0]
+                    expected += logits[(start + first) * vocabulary..<(start + 15) * vocabulary]
+                }
+                counting.rows.removeAll()
+                #expect(try model.forward(segments, experts: counting) { sameBytes(Array($0), expected) })
+                #expect(counting.rows[0] == 60)
+                #expect(counting.rows[test.reference.config.layerCount - 1, default: 0] == expected.count / vocabulary)
+            }
+        }
+    }
+
+    /// Counts the rows that each layer's experts are given.
+    private final class Counting: ExpertExecutor {
+        let experts: LocalExperts
+        var rows: [Int: Int] = [:]
+        init(_ experts: LocalExperts) { self.experts = experts }
+        func beginStep() {}
+        func start(_ batch: ExpertBatch) throws {
+            rows[batch.layer, default: 0] += batch.rowCount
+            try experts.run(batch)
+        }
+        func finish() {}
+    }
+
     private final class Failing: ExpertExecutor {
         struct Unavailable: Error {}
         let experts: LocalExperts

@@ -38,6 +38,16 @@ import Transformer
         #expect(split > 850)
     }
 
+    @Test("what noise alone makes seem faster is not split", arguments: 0..<50 as Range<UInt64>)
+    func alike(seed: UInt64) {
+        var policy = OverlapPolicy()
+        var random = SeededGenerator(seed: seed)
+        let split = run(&policy, steps: 200) { isSplit in
+            (isSplit ? 0.2 : 0.199) * Double.random(in: 1...1.03, using: &random)
+        }
+        #expect(split <= OverlapPolicy.trials + 200 / OverlapPolicy.retryInterval)
+    }
+
     @Test("it follows a network that becomes slow, and one that becomes fast again")
     func adapts() {
         var policy = OverlapPolicy()

@@ -61,7 +61,7 @@ import Transformer
     func order() throws {
         let (model, experts, reference) = try model()
         model.firstMicroBatch = { _ in 3 }
-        let segment = try model.makeCache().segment(tokens(8, reference), logits: .none)
+        let segment = try model.makeCache().segment(tokens(8, reference), logits: .all)
         try model.forward([segment], experts: experts) { _ in }
         let last = reference.config.layerCount - 1
         let expected: [RemoteExperts.Event] =
@@ -80,7 +80,7 @@ import Transformer
         let (model, experts, reference) = try model()
         experts.delay = .milliseconds(20)
         model.firstMicroBatch = { ($0 + 1) / 2 }
-        let segment = try model.makeCache().segment(tokens(8, reference), logits: .none)
+        let segment = try model.makeCache().segment(tokens(8, reference), logits: .all)
         let begin = ContinuousClock.now
         try model.forward([segment], experts: experts) { _ in }
         let delays = begin.duration(to: .now) / experts.delay / Double(reference.config.layerCount)
@@ -94,7 +94,7 @@ import Transformer
         func batches(in steps: Int) throws -> Set<Int> {
             var counts: Set<Int> = []
             for _ in 0..<steps {
-                let segment = cache.segment(tokens(2, reference), logits: .none)
+                let segment = cache.segment(tokens(2, reference), logits: .all)
                 try model.forward([segment], experts: experts) { _ in }
                 counts.insert(experts.events.count / 2 / reference.config.layerCount)
             }
