@@ -43,9 +43,6 @@ public struct Endpoint: Sendable, Equatable, CustomStringConvertible {
         }
     }
 
-    /// Of TCP; 0 for any.
-    var port: UInt16? { if case .tcp(_, let port) = address { port } else { nil } }
-
     /// Whether the host is an IPv6 address.
     var isIPv6: Bool {
         if case .tcp(let host, _) = address { host.hasPrefix("[") } else { false }

@@ -1860,7 +1860,7 @@ const ProtobufCMessageDescriptor shoal__expert_request__descriptor =
   (ProtobufCMessageInit) shoal__expert_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor shoal__expert_response__field_descriptors[3] =
+static const ProtobufCFieldDescriptor shoal__expert_response__field_descriptors[4] =
 {
   {
     "epoch",
@@ -1898,16 +1898,29 @@ static const ProtobufCFieldDescriptor shoal__expert_response__field_descriptors[
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "first",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Shoal__ExpertResponse, first),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned shoal__expert_response__field_indices_by_name[] = {
   2,   /* field[2] = assignments */
   0,   /* field[0] = epoch */
+  3,   /* field[3] = first */
   1,   /* field[1] = sequence */
 };
 static const ProtobufCIntRange shoal__expert_response__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor shoal__expert_response__descriptor =
 {
@@ -1917,7 +1930,7 @@ const ProtobufCMessageDescriptor shoal__expert_response__descriptor =
   "Shoal__ExpertResponse",
   "shoal",
   sizeof(Shoal__ExpertResponse),
-  3,
+  4,
   shoal__expert_response__field_descriptors,
   shoal__expert_response__field_indices_by_name,
   1,  shoal__expert_response__number_ranges,

@@ -50,4 +50,31 @@ import Transformer
         #expect(connections.count == 1)
         #expect(connections.allSatisfy { option(SOL_SOCKET, SO_KEEPALIVE, of: $0) == 1 })
     }
+
+    /// libzmq aborts the process where it has taken a socket's queue away between two frames of a message.
+    @Test("a coordinator may end at any moment of a message that its worker receives")
+    func endsWithinMessage() throws {
+        let id = WorkerID()
+        let worker = try RawSocket(.dealer, in: ZMQContext(), id: id)
+        try worker.socket.limit(frameBytes: 1024, queue: 0)
+        var endpoint = try Endpoint("tcp://127.0.0.1:0")
+        for life in 0..<60 {
+            let coordinator = try RawSocket(.router, in: ZMQContext())
+            try coordinator.socket.bind(endpoint)
+            if life == 0 {
+                endpoint = try coordinator.socket.boundEndpoint()
+                try worker.socket.connect(endpoint)
+            }
+            let frames = Array(repeating: [UInt8](repeating: 1, count: 512), count: 6)
+            for _ in 0..<200 { try coordinator.send([id.withUnsafeBytes(Array.init)] + frames) }
+            var received = 0
+            let most = 20 + 3 * life
+            while received < most, let frames = try worker.receive() {
+                #expect(frames.count == 6)
+                received += 1
+            }
+            #expect(received == most)
+            withExtendedLifetime(coordinator) {}
+        }
+    }
 }

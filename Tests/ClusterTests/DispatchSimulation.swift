@@ -206,36 +206,47 @@ final class DispatchSimulation {
     /// As ``ClusterExperts`` takes an answer.
     private func receive(_ answer: SimulatedWorker.Answer) {
         guard let worker = dispatcher.worker(answer.id),
-            let share = try? dispatcher.share(awaiting: answer.sequence, from: worker, at: now),
+            let share = try? dispatcher.share(
+                awaiting: answer.sequence, upTo: answer.values.map { answer.first + $0.count }, from: worker, at: now),
             answer.epoch == dispatcher.shares[share].epoch
         else { return }
         guard let values = answer.values else { return dispatcher.failed(share, at: now) }
-        guard !values.contains(SimulatedBatch.notFinite) else { return dispatcher.refused(share, at: now) }
-        let items = dispatcher.shares[share].items
+        guard let part = dispatcher.shares[share].part(first: answer.first, count: values.count) else { return }
+        guard !values.contains(SimulatedBatch.notFinite) else { return dispatcher.refused(share, part, at: now) }
         if let batch = dispatcher.batch(of: share), let simulated = batches.first(where: { $0.is(batch) }) {
-            for (value, item) in zip(values, items) where dispatcher.isToVerify(item, of: share, earlier: 0) {
-                guard value != simulated.expected(batch.assignments[Int(item.assignment)]) else { continue }
+            var wrong: Int?
+            dispatcher.forEachToVerify(of: share, part) { position, assignment in
+                if values[position] != simulated.expected(assignment) { wrong = wrong ?? position }
+            }
+            if let wrong {
                 accused.insert(answer.id)
                 accusations += 1
                 for batch in batches { batch.takeBack(from: answer.id) }
+                let item = dispatcher.shares[share].items[part.lowerBound + wrong]
                 return dispatcher.accuse(share, of: item, at: now)
             }
-            for (value, item) in zip(values, items) where dispatcher.isMissing(item, of: share) {
+            dispatcher.forEachItem(of: share, part) { position, missing in
+                guard let assignment = missing else { return }
                 expect(answer.epoch == dispatcher.routes.epoch, "a stale answer is taken")
                 rowsFromWorkers += 1
-                simulated.take(value, batch.assignments[Int(item.assignment)], from: answer.id)
+                simulated.take(values[position], assignment, from: answer.id)
             }
         }
-        dispatcher.answered(share, bytes: 1, at: now)
+        dispatcher.answered(share, part, bytes: 1, at: now)
     }
 
     // MARK: Network and workers
 
-    private func transmit(_ event: Event) {
+    /// Returns when it arrives last, if ever.
+    @discardableResult
+    private func transmit(_ event: Event, notBefore earliest: Int = 0) -> Int {
+        var latest = earliest
         for _ in 0..<(Int.random(in: 0..<100, using: &random) < loss ? 2 : 1)
         where Int.random(in: 0..<100, using: &random) >= loss {
-            network.append((time + .random(in: 50...delay, using: &random), event))
+            latest = max(latest, time + .random(in: 50...delay, using: &random))
+            network.append((latest, event))
         }
+        return latest
     }
 
     /// Lets time pass; not all of it when an answer comes, if that is wanted.
@@ -275,7 +286,8 @@ final class DispatchSimulation {
             guard workers[worker].id == id, workers[worker].isConnected else { return }
             if workers[worker].isStopped { return workers[worker].waiting.append(request) }
             guard let answer = answer(to: request, by: worker), !workers[worker].isMute else { return }
-            transmit(.answer(answer))
+            // In order, as on one connection.
+            _ = answer.parts(&random).reduce(0) { transmit(.answer($1), notBefore: $0) }
         case .answer(let answer): arrived.append(answer)
         }
     }

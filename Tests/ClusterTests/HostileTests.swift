@@ -58,6 +58,11 @@ import Transformer
                 [DataMessage.response(epoch: epoch + 1, sequence: sequence, assignments: count).bytes, outputs],
                 [DataMessage.response(epoch: epoch, sequence: sequence + 1, assignments: count).bytes, outputs],
                 [DataMessage.response(epoch: epoch, sequence: sequence, assignments: count + 1).bytes, outputs],
+                [
+                    DataMessage.response(epoch: epoch, sequence: sequence, first: 1, assignments: count - 1).bytes,
+                    outputs,
+                ],
+                [DataMessage.response(epoch: epoch, sequence: sequence, assignments: 0).bytes, outputs],
                 [DataMessage.failure(epoch: epoch, sequence: sequence + 1, reason: "").bytes],
                 [DataMessage.response(epoch: epoch, sequence: sequence - 1, assignments: count).bytes, outputs],
                 [right.speaking(version: protocolVersion - 1), outputs],
@@ -76,6 +81,41 @@ import Transformer
             .unknownSequence, .outOfBounds, .unexpectedMessage, .wrongProtocolVersion,
         ] { #expect((dropped[cause.rawValue] ?? 0) >= 3, "\(cause)") }
         #expect(cluster.log.all.count { $0.contains("cause=staleEpoch") } == 1, "each cause is logged once")
+    }
+
+    @Test(
+        "of an answer in parts what has come is kept; what comes twice, in disorder or not at all is computed elsewhere"
+    )
+    func answersInParts() async throws {
+        let cluster = try TestCluster(.exact)
+        let wide = width
+        let worker = try RawWorker(joining: cluster.coordinator.endpoint)
+        try await cluster.ready(workers: 1)
+        worker.serve(FakeModel.shape.layers) { worker, request in
+            func send(_ range: Range<Int>, _ byte: UInt8) throws {
+                let header = DataMessage.response(
+                    epoch: request.epoch, sequence: request.sequence, first: range.lowerBound,
+                    assignments: range.count)
+                try worker.data.send([header.bytes, [UInt8](repeating: byte, count: range.count * wide)])
+            }
+            try send(0..<2, 7)
+            try send(0..<2, 8)
+            try send(3..<4, 8)
+            try send(2..<3, 7)
+            try send(0..<request.assignments, 8)
+            let failure = DataMessage.failure(epoch: request.epoch, sequence: request.sequence, reason: "no more")
+            try worker.data.send([failure.bytes])
+        }
+        let outputs = try cluster.compute(seed: 1)
+        let expected = try cluster.expected(seed: 1)
+        for (layer, wanted) in zip(outputs, expected) {
+            let rows = stride(from: 0, to: wanted.count, by: wide).map { $0..<$0 + wide }
+            #expect(rows.count { layer[$0].allSatisfy { $0 == 7 } } == 3, "the first three of the worker's")
+            #expect(rows.count { layer[$0] == wanted[$0] } == rows.count - 3, "the others of the coordinator")
+        }
+        let dropped = cluster.coordinator.status.dropped
+        #expect(dropped[DropCause.outOfBounds.rawValue] == 3 * FakeModel.shape.layers)
+        #expect(dropped[DropCause.expertFailure.rawValue] == FakeModel.shape.layers)
     }
 
     @Test("thousands of mutated messages to the coordinator, from a member and from strangers: it serves on")

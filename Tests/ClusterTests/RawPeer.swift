@@ -13,7 +13,14 @@ final class RawSocket: Sendable {
     ) throws {
         socket = try ZMQSocket(kind, in: context)
         try socket.protect(protection)
-        if let id { try socket.setIdentity(id) }
+        try id?.withUnsafeBytes(socket.setIdentity)
+    }
+
+    /// Asks for weights.
+    init(_ peer: WeightsPeer, in context: ZMQContext, protection: Protection<WorkerKeys> = .thisMachineOnly) throws {
+        socket = try ZMQSocket(.dealer, in: context)
+        try socket.protect(protection)
+        try peer.withUnsafeBytes(socket.setIdentity)
     }
 
     /// Waits for the connection, if need be.
@@ -65,9 +72,10 @@ final class RawWorker: Sendable {
         try control.send([ControlMessage.join(Self.join).encoded()])
         let assignment = try nextAssignment()
         guard isReady else { return }
+        let monitor = try SocketMonitor(data.socket)
         try data.socket.connect(Endpoint(assignment.dataEndpoint))
-        var connecting = try ZMQPoller(writable: data.socket, wakeup: Wakeup())
-        while try !connecting.wait(milliseconds: 10_000) {}
+        var connecting = ZMQPoller([monitor.socket])
+        while try monitor.next() != .connected { _ = try connecting.wait(milliseconds: 10_000) }
         try control.send([ControlMessage.ready(epoch: assignment.epoch).encoded()])
     }
 

@@ -12,13 +12,20 @@ import Transformer
 
     /// A coordinator and one worker, both with keys.
     private func makeCluster(
-        _ precision: Precision = .int8, timing: ClusterTiming = TestCluster.timing
+        _ precision: Precision = .int8, bind: String = "tcp://127.0.0.1:0", timing: ClusterTiming = TestCluster.timing
     ) async throws -> TestCluster {
         let worker = try keys.worker()
-        let cluster = try TestCluster(precision, protection: keys.coordinator, timing: timing)
+        let cluster = try TestCluster(precision, bind: bind, protection: keys.coordinator, timing: timing)
         try cluster.addWorker(protection: worker.protection)
         try await cluster.ready(workers: 1)
         return cluster
+    }
+
+    private static let kinds = ["tcp", "ipc"]
+
+    /// Where a coordinator may be bound.
+    private func endpoint(_ kind: String) -> String {
+        kind == "ipc" ? "ipc://\(keys.folder.path)/socket" : "tcp://127.0.0.1:0"
     }
 
     private func expectServing(_ cluster: TestCluster, seed: UInt64 = 1) throws {
@@ -29,11 +36,10 @@ import Transformer
         cluster.coordinator.status.dropped[cause.rawValue] ?? 0
     }
 
-    @Test("with keys the bytes are the same, and status tells the keys", arguments: ["tcp://127.0.0.1:0", "ipc"])
-    func sameBytes(bind: String) async throws {
+    @Test("with keys the bytes are the same, and status tells the keys", arguments: kinds)
+    func sameBytes(kind: String) async throws {
         let workers = try (0..<2).map { _ in try keys.worker() }
-        let bind = bind == "ipc" ? "ipc://\(keys.folder.path)/socket" : bind
-        let cluster = try TestCluster(.exact, localExperts: false, bind: bind, protection: keys.coordinator)
+        let cluster = try TestCluster(.exact, localExperts: false, bind: endpoint(kind), protection: keys.coordinator)
         for worker in workers { try cluster.addWorker(protection: worker.protection) }
         try await cluster.ready(workers: 2)
         for seed in 0..<10 as Range<UInt64> { try expectServing(cluster, seed: seed) }
@@ -114,10 +120,10 @@ import Transformer
         #expect(cluster.coordinator.status.workers.allSatisfy { $0.failures == 0 })
     }
 
-    @Test("whoever goes on talking after its key was revoked is not heard, and its connection is cut")
-    func revokedAndStubborn() async throws {
+    @Test("whoever goes on talking after its key was revoked is not heard, and its connection is cut", arguments: kinds)
+    func revokedAndStubborn(kind: String) async throws {
         let mallory = try keys.worker()
-        let cluster = try await makeCluster(.exact)
+        let cluster = try await makeCluster(.exact, bind: endpoint(kind))
         let raw = try RawWorker(joining: cluster.coordinator.endpoint, protection: mallory.protection)
         let monitor = try (control: SocketMonitor(raw.control.socket), data: SocketMonitor(raw.data.socket))
         try await cluster.ready(workers: 2)

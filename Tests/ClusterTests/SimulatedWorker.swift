@@ -18,7 +18,17 @@ struct SimulatedWorker {
         let id: WorkerID
         let epoch: UInt64
         let sequence: UInt64
+        var first = 0
         var values: [UInt64]?
+
+        /// As it travels: whole or in parts.
+        func parts(_ random: inout SeededGenerator) -> [Answer] {
+            guard let values, values.count > 1, Bool.random(using: &random) else { return [self] }
+            let cut = Int.random(in: 1..<values.count, using: &random)
+            return [(0, values.prefix(cut)), (cut, values.dropFirst(cut))].map {
+                Answer(id: id, epoch: epoch, sequence: sequence, first: $0, values: Array($1))
+            }
+        }
     }
 
     /// Of its session; a new one each time that it joins.

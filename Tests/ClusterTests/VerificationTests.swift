@@ -71,6 +71,39 @@ import Transformer
         #expect(isMixed == (rate > 0 && rate < 1), "not whole answers, but experts of them")
     }
 
+    @Test("of a new worker's first rows eight are verified, in however many parts they come", arguments: [1, 3, 20])
+    func firstRows(rowsPerPart: Int) throws {
+        let (worker, shape, count) = (WorkerID(), FakeModel.shape, 20)
+        let placement = Placement(
+            epoch: 1, shape: shape, candidates: [Placement.Candidate(id: worker, capacity: .max, weight: 1)],
+            previous: Placement(epoch: 0, shape: shape))
+        var dispatcher = Dispatcher(
+            Routes(placement, links: [WorkerLink(id: worker)]), timing: TestCluster.timing, hasLocalExperts: true,
+            options: DispatchOptions(hedging: .never, verifyRate: 1e-12), seed: 1)
+        let assignments = UnsafeMutableBufferPointer<ExpertAssignment>.allocate(capacity: count)
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: 1, alignment: 1)
+        defer {
+            assignments.deallocate()
+            memory.deallocate()
+        }
+        _ = assignments.initialize(
+            from: (0..<Int32(count)).map { ExpertAssignment(row: $0, expert: $0 % Int32(shape.experts), slot: $0) })
+        try dispatcher.begin(
+            ExpertBatch(
+                layer: 0, rowCount: count, values: memory, scales: memory,
+                assignments: UnsafeBufferPointer(assignments), outputs: memory),
+            at: .now)
+        let share = try #require(dispatcher.shareToSend(at: .now))
+        dispatcher.sent(share, bytes: 0, at: .now)
+        var verified: [Int] = []
+        for first in stride(from: 0, to: count, by: rowsPerPart) {
+            let part = try #require(dispatcher.shares[share].part(first: first, count: min(rowsPerPart, count - first)))
+            dispatcher.forEachToVerify(of: share, part) { position, _ in verified.append(first + position) }
+            dispatcher.answered(share, part, bytes: 0, at: .now)
+        }
+        #expect(verified == Array(0..<8))
+    }
+
     @Test("a coordinator that has nothing to compare with says so")
     func withoutLocalExperts() throws {
         func log(_ options: DispatchOptions) throws -> LogRecorder {

@@ -1,6 +1,7 @@
 import Checkpoints
 import Cluster
 import Foundation
+import Synchronization
 import TestSupport
 import Testing
 import Transformer
@@ -15,6 +16,8 @@ private final class RawCoordinator: Sendable {
     let weights: RawSocket
     let id: WorkerID?
     private let frame: [UInt8]
+    /// Who asked last for weights.
+    private let asker = Mutex<[UInt8]>([])
 
     /// Takes in the next worker that joins, and gives it one expert.
     init(_ start: (Endpoint) throws -> Void) throws {
@@ -60,7 +63,8 @@ private final class RawCoordinator: Sendable {
 
     func question() throws -> WeightsMessage? {
         try weights.receive(timeout: .milliseconds(50)).map { frames in
-            try frames[1].withUnsafeBytes {
+            asker.withLock { $0 = frames[0] }
+            return try frames[1].withUnsafeBytes {
                 try WeightsMessage.decode($0, model: identity, arena: WireArena(capacity: 4096))
             }
         }
@@ -78,7 +82,7 @@ private final class RawCoordinator: Sendable {
 
     /// What cannot be sent, for the connection is broken, is lost.
     func answer(_ frames: [[UInt8]]) throws {
-        let all = [frame] + frames
+        let all = [asker.withLock { $0 }] + frames
         for (index, frame) in all.enumerated() {
             let result = try frame.withUnsafeBytes { try weights.socket.send($0, more: index + 1 < all.count) }
             guard result == .sent else { return }

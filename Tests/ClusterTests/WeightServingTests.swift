@@ -18,7 +18,7 @@ struct RawFetcher {
     ) throws {
         let context = try ZMQContext()
         control = try RawSocket(.dealer, in: context, id: id, protection: protection)
-        weights = try RawSocket(.dealer, in: context, id: id, protection: protection)
+        weights = try RawSocket(WeightsPeer(worker: id, connection: 0), in: context, protection: protection)
         try control.socket.connect(endpoint)
         let join = JoinRequest(
             name: "raw", memoryBudget: .max, threads: 1, digest: [], shape: nil, precisions: Precision.allCases)
@@ -83,7 +83,7 @@ struct RawFetcher {
     func refusals() async throws {
         defer { coordinator.shutdown() }
         let fetcher = try RawFetcher(joining: coordinator.endpoint, shape: shape)
-        let stranger = try RawSocket(.dealer, in: ZMQContext(), id: WorkerID())
+        let stranger = try RawSocket(WeightsPeer(worker: WorkerID(), connection: 0), in: ZMQContext())
         try stranger.socket.connect(Endpoint(fetcher.model.weightsEndpoint))
         let digest = fetcher.model.digest
         let right = WeightsMessage.chunk(ExpertID(layer: 0, expert: 0), 0).encoded(digest: digest)

@@ -35,6 +35,7 @@ import Transformer
         .request(
             ExpertRequest(epoch: 1, sequence: .max, layer: 2, rows: 3, assignments: 12, precision: .int8)),
         .response(epoch: 1, sequence: 4, assignments: 12),
+        .response(epoch: 1, sequence: 4, first: 7, assignments: 5),
         .failure(epoch: 1, sequence: 4, reason: "out of memory"),
     ]
 
@@ -121,7 +122,7 @@ import Transformer
             try decodeData([UInt8](repeating: 0, count: DataMessage.maximumBytes + 1))
         }
         #expect(throws: WireError(.malformedHeader)) { try decodeData([0xFF]) }
-        #expect(throws: WireError(.unexpectedMessage)) { try decodeControl([0x08, 0x01]) }
+        #expect(throws: WireError(.unexpectedMessage)) { try decodeControl([0x08, UInt8(protocolVersion)]) }
         #expect(throws: WireError(.wrongProtocolVersion)) { try decodeControl([]) }
     }
 

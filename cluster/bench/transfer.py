@@ -2,8 +2,12 @@
 
 import argparse
 import contextlib
+import hashlib
 import json
+import mmap
+import os
 import pathlib
+import resource
 import shutil
 import socket
 import statistics
@@ -24,6 +28,9 @@ LINKS = {
     "1 Gbit/s": "tbf rate 1gbit burst 128k latency 50ms",
 }
 
+COPIED = 1 << 29  # bytes of a plain copy
+PAIRS = 3
+
 
 def hold(link):
     subprocess.run("ip link set lo up; tc qdisc del dev lo root 2>/dev/null", shell=True)
@@ -31,28 +38,59 @@ def hold(link):
         subprocess.run(f"tc qdisc add dev lo root {link}", shell=True, check=True)
 
 
-def tcp_copy(source, target=None):
-    """Bytes a second of one connection, from a file in the page cache to memory, or to a file."""
+def fresh_memory(count):
+    """Memory that nothing has touched, as a worker has it for experts."""
+    return mmap.mmap(-1, count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+
+def largest_file(model):
+    return max(pathlib.Path(model).glob("*.safetensors"), key=lambda file: file.stat().st_size)
+
+
+def own_seconds():
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def processor_seconds(process):
+    """What a process that runs has had of the processors."""
+    fields = pathlib.Path(f"/proc/{process.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def tcp_copy(source, keep=False, target=None):
+    """Bytes a second of one connection, and processor seconds a byte of both its ends: from a file in the page cache into
+    one buffer again and again, which with a target is written to that file; or into fresh memory that keeps all."""
+    size = min(source.stat().st_size, COPIED)
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def send():
             connection, _ = listener.accept()
             with connection, open(source, "rb") as file:
-                connection.sendfile(file)
+                connection.sendfile(file, 0, size)
 
         sender = threading.Thread(target=send)
-        sender.start()
+        kept = memoryview(fresh_memory(size + 1)) if keep else None
         buffer, count = bytearray(1 << 20), 0
+        begin, used = time.monotonic(), own_seconds()
+        sender.start()
         with socket.create_connection(listener.getsockname()) as connection, contextlib.ExitStack() as stack:
             file = stack.enter_context(open(target, "wb", buffering=0)) if target else None
-            begin = time.monotonic()
-            while received := connection.recv_into(buffer):
+            while received := connection.recv_into(kept[count : count + len(buffer)] if keep else buffer):
                 count += received
                 if file:
                     file.write(memoryview(buffer)[:received])
-            seconds = time.monotonic() - begin
         sender.join()
-    return count / seconds
+    return count / (time.monotonic() - begin), (own_seconds() - used) / count
+
+
+def hashing(source):
+    """Processor seconds a byte of SHA-256."""
+    with open(source, "rb") as file:
+        data = file.read(1 << 28)
+    used = own_seconds()
+    hashlib.sha256(data)
+    return (own_seconds() - used) / len(data)
 
 
 def worker(server, *arguments):
@@ -60,35 +98,47 @@ def worker(server, *arguments):
 
 
 def fetch(server, *arguments):
-    """Bytes of experts a second until a new worker has them all, and those that came over the network."""
+    """Bytes of experts a second until a new worker has them all, processor seconds a byte of it and the coordinator, and
+    the bytes that came over the network."""
+    used = processor_seconds(server)
     with running(worker(server, "--threads", "1", *arguments)) as (process,):
         match = process.wait_for(r"the experts are here.*bytes=(\d+).*received=(\d+).*seconds=([\d.]+)", seconds=600)
+        used = processor_seconds(server) + processor_seconds(process) - used
     server.wait_until(lambda status: not status["workers"], what="no worker")
-    return int(match.group(1)) / float(match.group(3)), int(match.group(2))
+    return int(match.group(1)) / float(match.group(3)), used / int(match.group(1)), int(match.group(2))
 
 
 def rates(model, name):
-    source = max(pathlib.Path(model).glob("*.safetensors"), key=lambda file: file.stat().st_size)
+    def show(what, runs, beside=()):
+        rate, used = (statistics.median(run[column] for run in runs) for column in (0, 1))
+        shares = [f"{statistics.median(run[0] / copy[0] for run, copy in zip(runs, other)):.0%}" for other in beside]
+        share = f", {' and '.join(shares)} of the cop{'ies' if len(shares) > 1 else 'y'}" if shares else ""
+        print(f"{name:10}  {what:25} {rate / 1e6:6.0f} MB/s, {used * 1e9:.2f} processor s/GB{share}", flush=True)
+        return rate, used
+
+    source = largest_file(model)
     with tempfile.TemporaryDirectory(dir=pathlib.Path(model).parent) as folder:
         folder = pathlib.Path(folder)
         server = Server(model, "--no-local-experts", environment={"SHOAL_CACHE": str(folder / "server")})
         with running(server):
-            rows = [("TCP copy to memory", max(tcp_copy(source) for _ in range(3)), None)]
-            rows.append(("a worker's first transfer", *fetch(server)))
-            rows.append(("another worker's", *fetch(server)))
-            rows.append(("TCP copy to a file", max(tcp_copy(source, folder / "copy") for _ in range(2)), None))
+            show("a worker's first transfer", [fetch(server)])
+            trios = [(tcp_copy(source), tcp_copy(source, keep=True), fetch(server)) for _ in range(PAIRS)]
+            buffered, kept, fetched = zip(*trios)
+            copy, _ = show("TCP copy to one buffer", buffered)
+            _, used = show("TCP copy to fresh memory", kept)
+            show("another worker's", fetched, (buffered, kept))
+            # What no transfer can do without: the copy, the system's zeroing, and a hash.
+            most = os.cpu_count() / (used + hashing(source))
+            print(
+                f"{name:10}  {os.cpu_count()} processors copy to fresh memory and hash at most {most / 1e6:.0f} MB/s, "
+                f"{min(1, most / copy):.0%} of the copy to one buffer", flush=True)  # fmt: skip
+            written = [tcp_copy(source, target=folder / "copy") for _ in range(PAIRS)]
+            show("TCP copy to a file", written)
             (folder / "copy").unlink()
-            rows.append(("a worker with --cache", *fetch(server, "--cache", folder / "cache")))
-            rows.append(("its second start", *fetch(server, "--cache", folder / "cache")))
+            show("a worker with --cache", [fetch(server, "--cache", folder / "cache")], (written,))
+            again = fetch(server, "--cache", folder / "cache")
+            show(f"again, {again[2] / 1e6:.0f} MB received", [again])
             shutil.rmtree(folder / "cache")
-    copy = rows[0][1]
-    for what, rate, received in rows:
-        if received is None:
-            copy = rate
-        share = f"{rate / copy:6.0%} of the copy, {received / 1e6:.0f} MB over the network" if received else ""
-        if received == 0:
-            share = "from the cache, nothing over the network"
-        print(f"{name:10}  {what:26} {rate / 1e6:7.0f} MB/s {share}", flush=True)
 
 
 def gaps(server, until):

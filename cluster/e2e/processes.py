@@ -18,6 +18,9 @@ SHOAL = os.environ.get("SHOAL") or str(ROOT / ".build/release/shoal")
 FIXTURES = pathlib.Path(os.environ.get("SHOAL_FIXTURES") or ROOT / "Tests/Fixtures")
 
 
+CRASHES = {signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGTRAP}
+
+
 class ShoalProcess:
     """A `shoal` command that runs until it is stopped; its output is kept, line by line. `within` is a command that is to
     run it, and `log` a file that has its output too."""
@@ -82,6 +85,9 @@ class ShoalProcess:
                 self.process.kill()
                 self.process.wait()
                 raise AssertionError(f"did not end within {seconds} s of SIGTERM:\n{self.output}")
+        # Whatever a test does to a process, these are the process's own doing.
+        crash = -self.process.returncode
+        assert crash not in CRASHES, f"crashed with {signal.Signals(crash).name}:\n{self.output}"
         return self.process.returncode
 
 
@@ -169,12 +175,11 @@ def processes(matches):
 
 @contextlib.contextmanager
 def running(*processes):
-    """Ends the processes on the way out, the last started first."""
-    try:
+    """Ends the processes on the way out, the last started first. None may have crashed."""
+    with contextlib.ExitStack() as stack:
+        for process in processes:
+            stack.callback(process.stop)
         yield processes
-    finally:
-        for process in reversed(processes):
-            process.stop()
 
 
 # Long enough that something can happen in the middle of it.

@@ -186,6 +186,30 @@ def test_a_revoked_worker_is_cut_off_and_clients_see_nothing(model, expected, ke
         assert not any("lost" in line for line in kept.lines)
 
 
+@pytest.mark.parametrize("protected", [False, True], ids=["without-keys", "keys"])
+@pytest.mark.parametrize(
+    "greeting", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-x\r\n", bytes(64)], ids=["http", "ssh", "zeros"]
+)
+def test_a_worker_joins_though_something_else_was_at_the_port_before(model, keys, protected, greeting):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        flags = keys.worker("worker") if protected else []
+        joining = ShoalProcess(
+            "worker", "--join", f"tcp://127.0.0.1:{port}", "--model", model, "--threads", "1", *flags
+        )  # fmt: skip
+        with running(joining):
+            listener.settimeout(20)
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(greeting)
+                time.sleep(0.5)
+            listener.close()
+            flags = keys.coordinator if protected else []
+            server = Server(model, "--bind", f"tcp://127.0.0.1:{port}", *flags)
+            with running(server):
+                server.wait_until_ready(1, seconds=10)
+
+
 def test_keygen_keeps_secrets_and_never_overwrites(tmp_path):
     result = shoal("keygen", tmp_path / "w")
     assert result.returncode == 0

@@ -72,47 +72,58 @@ extension ClusterExperts {
         switch try DataMessage.decode(incoming.bytes, arena: arena) {
         case .request: throw WireError(.unexpectedMessage)
         case .failure(_, let sequence, let reason):
-            dispatcher.failed(try dispatcher.share(awaiting: sequence, from: worker, at: .now), at: .now)
+            let share = try dispatcher.share(awaiting: sequence, upTo: nil, from: worker, at: .now)
+            dispatcher.failed(share, at: .now)
             counters.count(.expertFailure, "from \(dispatcher.routes.links[worker].id): \(reason)")
-        case .response(let epoch, let sequence, let count):
-            let share = try dispatcher.share(awaiting: sequence, from: worker, at: .now)
+        case .response(let epoch, let sequence, let first, let count):
+            let share = try dispatcher.share(awaiting: sequence, upTo: first + count, from: worker, at: .now)
             guard epoch == dispatcher.shares[share].epoch else { throw WireError(.staleEpoch) }
-            guard count == dispatcher.shares[share].items.count else { throw WireError(.outOfBounds) }
+            guard let part = dispatcher.shares[share].part(first: first, count: count) else {
+                throw WireError(.outOfBounds)
+            }
             guard try socket.receiveMore(incoming) else { throw WireError(.wrongFrameCount) }
             guard incoming.bytes.count == count * format.outputBytes, let outputs = incoming.bytes.baseAddress else {
                 throw WireError(.wrongFrameSize)
             }
             guard !incoming.hasMore else { throw WireError(.wrongFrameCount) }
-            guard verifier.isFinite(incoming.bytes) else {
-                dispatcher.refused(share, at: .now)
+            guard take(outputs, of: share, part) else {
+                dispatcher.refused(share, part, at: .now)
                 throw WireError(.nonFiniteResult)
             }
-            if let wrong = try wrongItem(in: outputs, of: share) {
+            if let wrong = try wrongItem(in: outputs, of: share, part) {
                 dispatcher.accuse(share, of: wrong, at: .now)
                 throw WireError(.wrongResult)
             }
-            take(outputs, of: share)
-            dispatcher.answered(share, bytes: incoming.bytes.count, at: .now)
+            dispatcher.answered(share, part, bytes: incoming.bytes.count, at: .now)
         }
     }
 
     /// Computes some of the rows here too. Returns the first that differs.
-    private func wrongItem(in outputs: UnsafeRawPointer, of share: Int) throws -> WorkerShare.Item? {
+    private func wrongItem(
+        in outputs: UnsafeRawPointer, of share: Int, _ part: Range<Int>
+    ) throws -> WorkerShare.Item? {
         guard let local, let batch = dispatcher.batch(of: share) else { return nil }
         verifier.begin()
-        for (position, item) in dispatcher.shares[share].items.enumerated()
-        where dispatcher.isToVerify(item, of: share, earlier: verifier.count) {
-            verifier.add(batch.assignments[Int(item.assignment)], at: position)
+        dispatcher.forEachToVerify(of: share, part) { verifier.add($1, at: $0) }
+        return try verifier.firstWrong(in: outputs, of: batch, local).map {
+            dispatcher.shares[share].items[part.lowerBound + $0]
         }
-        return try verifier.firstWrong(in: outputs, of: batch, local).map { dispatcher.shares[share].items[$0] }
     }
 
-    private func take(_ outputs: UnsafeRawPointer, of share: Int) {
-        guard let batch = dispatcher.batch(of: share) else { return }
+    /// Copies the rows that are missing into their slots, each while it is in the cache for having been looked at. Counts for
+    /// nothing before the part is answered: what must not be used is computed again, and overwritten.
+    /// - Returns: whether there is neither NaN nor infinity in any row, also of those that are not missing.
+    private func take(_ outputs: UnsafeRawPointer, of share: Int, _ part: Range<Int>) -> Bool {
+        let batch = dispatcher.batch(of: share)
         let width = format.outputBytes
-        for (index, item) in dispatcher.shares[share].items.enumerated() where dispatcher.isMissing(item, of: share) {
-            let slot = Int(batch.assignments[Int(item.assignment)].slot)
-            (batch.outputs + slot * width).copyMemory(from: outputs + index * width, byteCount: width)
+        var isFinite = true
+        dispatcher.forEachItem(of: share, part) { position, missing in
+            let row = outputs + position * width
+            isFinite = isFinite && verifier.isFinite(UnsafeRawBufferPointer(start: row, count: width))
+            if isFinite, let batch, let missing {
+                (batch.outputs + Int(missing.slot) * width).copyMemory(from: row, byteCount: width)
+            }
         }
+        return isFinite
     }
 }

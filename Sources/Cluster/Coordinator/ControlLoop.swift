@@ -74,6 +74,7 @@ final class ControlLoop {
         now = clock.look(longest: membership.timing.heartbeatInterval)
         while let event = try monitor.next() {
             switch event {
+            case .connected: break
             case .disconnected: probingEnd = .now + .milliseconds(50)
             case .handshakeFailed(let failure): report(failure)
             }

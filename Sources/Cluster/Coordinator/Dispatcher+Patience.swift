@@ -13,7 +13,7 @@ extension Dispatcher {
         var usual = latencies.usual(assignments: count)
         for other in shares.indices
         where shares[other].isActive && shares[other].isSent && shares[other].worker == shares[share].worker {
-            let earlier = shares[other].items.count
+            let earlier = shares[other].awaited.count
             limit += latencies.limit(assignments: earlier)
             usual = latencies.usual(assignments: earlier).flatMap { time in usual.map { $0 + time } }
         }
@@ -47,7 +47,7 @@ extension Dispatcher {
             if let flight, flight > 0 { continue }
             let worker = shares[share].worker
             if now > shares[share].deadline, !isPatient {
-                giveUp(share, because: "did not answer in time for \(shares[share].items.count) rows", at: now)
+                giveUp(share, because: "did not answer in time for \(shares[share].awaited.count) rows", at: now)
             } else if records[worker].isGone {
                 giveUp(share, because: "is gone", at: now)
             } else if flight != nil, records[worker].isSilent(at: now), canDoWithout(share, at: now) {
@@ -63,10 +63,10 @@ extension Dispatcher {
             guard let time = shares[share].hedgeAt, now >= time, canDoWithout(share, at: now) else { continue }
             shares[share].hedged()
             let worker = shares[share].worker
-            guard budget.spend(shares[share].items.count) else { continue }
+            guard budget.spend(shares[share].awaited.count) else { continue }
             records[worker].isLagging = true
             records[worker].link.update { $0.hedges += 1 }
-            for item in shares[share].items where flights[0].isMissing(item.assignment) {
+            for item in shares[share].awaited where flights[0].isMissing(item.assignment) {
                 flights[0].askAnother(item.assignment)
             }
             try divide(0, isHedge: true, at: now)
@@ -87,7 +87,7 @@ extension Dispatcher {
     /// Whether somebody else can compute what a worker was given.
     func canDoWithout(_ share: Int, at now: ContinuousClock.Instant) -> Bool {
         guard !hasLocalExperts, let flight = flight(of: share) else { return true }
-        return shares[share].items.allSatisfy {
+        return shares[share].awaited.allSatisfy {
             let expert = Int(flights[flight].assignment($0.assignment).expert)
             return routes.holders(layer: flights[flight].part.layer, expert: expert).contains {
                 $0 != shares[share].worker && isEligible($0, for: flight, at: now)
@@ -105,6 +105,6 @@ extension Dispatcher {
         guard let flight = flight(of: share) else { return }
         flights[flight].misfortune = "worker \(records[worker].link.id) \(reason)"
         flights[flight].isExcluded[worker] = true
-        for item in shares[share].items { flights[flight].unask(item.assignment) }
+        for item in shares[share].awaited { flights[flight].unask(item.assignment) }
     }
 }

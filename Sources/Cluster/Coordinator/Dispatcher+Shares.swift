@@ -32,47 +32,72 @@ extension Dispatcher {
     package func worker(_ id: WorkerID) -> Int? { records.firstIndex { $0.link.id == id } }
 
     /// The share that a worker's answer is for.
+    /// - Parameter end: the assignments of the request up to which it goes; nil: nothing more will come.
     /// - Throws: ``WireError`` where none is waited for under that number.
     package mutating func share(
-        awaiting sequence: UInt64, from worker: Int, at now: ContinuousClock.Instant
+        awaiting sequence: UInt64, upTo end: Int?, from worker: Int, at now: ContinuousClock.Instant
     ) throws(WireError) -> Int {
         guard
             let share = shares.firstIndex(where: {
                 $0.isActive && $0.isSent && $0.sequence == sequence && $0.worker == worker
             })
         else {
-            records[worker].settle(sequence, at: now)
+            records[worker].settle(sequence, upTo: end, at: now)
             throw WireError(.unknownSequence)
         }
         return share
     }
 
-    /// Whether the output of a share's item is still wanted.
-    package func isMissing(_ item: WorkerShare.Item, of share: Int) -> Bool {
-        flight(of: share).map { flights[$0].isMissing(item.assignment) } ?? false
-    }
-
-    /// A whole share has come back, and what of it was missing is in its slots.
-    package mutating func answered(_ share: Int, bytes: Int, at now: ContinuousClock.Instant) {
-        records[shares[share].worker].answered(shares[share], bytesReceived: bytes, at: now)
-        shares[share].end()
-        guard let flight = flight(of: share) else { return }
-        for item in shares[share].items { flights[flight].done(item.assignment, by: shares[share].worker) }
-    }
-
-    /// Whether the coordinator is to compute a row of an answer too, before the answer is taken.
-    /// - Parameter earlier: how many rows of the answer it computes already.
-    package func isToVerify(_ item: WorkerShare.Item, of share: Int, earlier: Int) -> Bool {
-        guard sampler.isOn, let flight = flight(of: share), flights[flight].isMissing(item.assignment) else {
-            return false
+    /// Calls `body` for each item of a part of a share: where in the part it is, and what was to be computed; nil where that
+    /// is not wanted any more.
+    package func forEachItem(
+        of share: Int, _ part: Range<Int>, _ body: (_ position: Int, _ missing: ExpertAssignment?) -> Void
+    ) {
+        let flight = flight(of: share)
+        for (position, index) in part.enumerated() {
+            let assignment = shares[share].items[index].assignment
+            if let flight, flights[flight].isMissing(assignment) {
+                body(position, flights[flight].assignment(assignment))
+            } else {
+                body(position, nil)
+            }
         }
-        return sampler.draws(flights[flight].assignment(item.assignment).expert, in: shares[share].sequence)
-            || !records[shares[share].worker].hasAnswered && earlier < RowSampler.first
+    }
+
+    /// Calls `body` for what of a part the coordinator is to compute too, before the part is taken.
+    package func forEachToVerify(
+        of share: Int, _ part: Range<Int>, _ body: (_ position: Int, _ assignment: ExpertAssignment) -> Void
+    ) {
+        guard sampler.isOn else { return }
+        let sequence = shares[share].sequence
+        var first = RowSampler.first - records[shares[share].worker].taken
+        forEachItem(of: share, part) { position, missing in
+            guard let assignment = missing, first > 0 || sampler.draws(assignment.expert, in: sequence) else { return }
+            first -= 1
+            body(position, assignment)
+        }
+    }
+
+    /// A part of a share has come back, and what of it was missing is in its slots.
+    package mutating func answered(_ share: Int, _ part: Range<Int>, bytes: Int, at now: ContinuousClock.Instant) {
+        let worker = shares[share].worker
+        shares[share].answered(part, bytes: bytes)
+        if shares[share].isAnswered {
+            records[worker].answered(shares[share], at: now)
+            shares[share].end()
+        }
+        guard let flight = flight(of: share) else { return }
+        for index in part {
+            let assignment = shares[share].items[index].assignment
+            if flights[flight].isMissing(assignment) { records[worker].taken += 1 }
+            flights[flight].done(assignment, by: worker)
+        }
     }
 
     /// A worker has returned what cannot be a result.
-    package mutating func refused(_ share: Int, at now: ContinuousClock.Instant) {
-        giveUp(share, because: "returned NaN or infinity", isSettled: true, at: now)
+    package mutating func refused(_ share: Int, _ part: Range<Int>, at now: ContinuousClock.Instant) {
+        let isLast = part.upperBound == shares[share].items.count
+        giveUp(share, because: "returned NaN or infinity", isSettled: isLast, at: now)
     }
 
     /// A worker has returned a wrong row. Nothing that it computed is used, as far as it has not been.
@@ -92,7 +117,7 @@ extension Dispatcher {
 
     /// The worker says that it cannot compute a share.
     package mutating func failed(_ share: Int, at now: ContinuousClock.Instant) {
-        giveUp(share, because: "could not compute \(shares[share].items.count) rows", isSettled: true, at: now)
+        giveUp(share, because: "could not compute \(shares[share].awaited.count) rows", isSettled: true, at: now)
     }
 
     /// By index, for a copy of a flight takes hold of all its arrays.

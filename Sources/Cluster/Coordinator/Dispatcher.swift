@@ -130,8 +130,9 @@ package struct Dispatcher {
             isEligible[$0]
         }
         forming.reset(to: nil, count: records.count)
-        for position in flights[flight].undecided.indices {
-            let index = flights[flight].undecided[position]
+        // Expert by expert, so that a part of an answer needs no expert that another part needs too.
+        for position in balancer.indices.indices {
+            let index = balancer.indices[position]
             let assignment = part.assignments[Int(index)]
             if let worker = balancer.worker(for: assignment.expert) {
                 add(index, to: worker, flight, isHedge, at: now)

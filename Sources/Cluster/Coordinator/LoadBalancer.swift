@@ -11,6 +11,8 @@ package struct LoadBalancer {
     private var chosen: [Int] = []
     /// The experts that the batch needs.
     private var order: [Int] = []
+    /// The indices that were last chosen for, expert by expert.
+    package private(set) var indices: [Int32] = []
     /// By worker, in rows.
     private var loads: [Int] = []
 
@@ -20,16 +22,16 @@ package struct LoadBalancer {
     package func worker(for expert: Int32) -> Int? { chosen[Int(expert)] < 0 ? nil : chosen[Int(expert)] }
 
     /// Chooses among the workers that `isEligible` allows.
-    /// - Parameter indices: of those among the assignments that are to be computed.
+    /// - Parameter unsorted: the indices of those among the assignments that are to be computed.
     package mutating func choose(
-        for indices: [Int32], of assignments: UnsafeBufferPointer<ExpertAssignment>, layer: Int, _ routes: Routes,
+        for unsorted: [Int32], of assignments: UnsafeBufferPointer<ExpertAssignment>, layer: Int, _ routes: Routes,
         isEligible: (_ worker: Int) -> Bool
     ) {
         rows.reset(to: 0, count: routes.expertsPerLayer)
         chosen.reset(to: -1, count: routes.expertsPerLayer)
         loads.reset(to: 0, count: routes.links.count)
         order.removeAll(keepingCapacity: true)
-        for index in indices {
+        for index in unsorted {
             let expert = Int(assignments[Int(index)].expert)
             if rows[expert] == 0 { order.append(expert) }
             rows[expert] += 1
@@ -46,6 +48,19 @@ package struct LoadBalancer {
                 }
             }
             if chosen[expert] >= 0 { loads[chosen[expert]] += cost }
+        }
+        arrange(unsorted, of: assignments)
+    }
+
+    /// A counting sort, after which `rows` says where each expert's indices end.
+    private mutating func arrange(_ unsorted: [Int32], of assignments: UnsafeBufferPointer<ExpertAssignment>) {
+        var begin = 0
+        for expert in rows.indices { (rows[expert], begin) = (begin, begin + rows[expert]) }
+        indices.reset(to: 0, count: begin)
+        for index in unsorted {
+            let expert = Int(assignments[Int(index)].expert)
+            indices[rows[expert]] = index
+            rows[expert] += 1
         }
     }
 }

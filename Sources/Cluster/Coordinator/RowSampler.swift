@@ -5,8 +5,8 @@
 package struct RowSampler {
     private let seed: UInt64
     private let threshold: UInt64
-    /// Rows of a worker's first answer that are verified in any case: one whose results are always wrong is found out
-    /// before any of them is used.
+    /// So many of a worker's rows, the first to be used, are verified in any case: one whose results are always wrong is
+    /// found out before any of them is.
     static let first = 8
 
     let isOn: Bool

@@ -22,8 +22,6 @@ final class RowVerifier {
         positions.removeAll(keepingCapacity: true)
     }
 
-    var count: Int { sampled.count }
-
     /// Notes a row that is to be computed here too.
     func add(_ assignment: ExpertAssignment, at position: Int) {
         var assignment = assignment

@@ -17,7 +17,8 @@ struct WorkerRecord {
     /// Others were asked for what it was late with: it gets no more before it has answered.
     var isLagging = false
     private var answeredAt: ContinuousClock.Instant?
-    var hasAnswered: Bool { answeredAt != nil }
+    /// Rows of its that were taken.
+    var taken = 0
 
     init(_ link: WorkerLink) { self.link = link }
 
@@ -33,7 +34,7 @@ struct WorkerRecord {
     }
 
     /// A share has come back. What the worker did for a batch before is not this share's time.
-    mutating func answered(_ share: WorkerShare, bytesReceived: Int, at now: ContinuousClock.Instant) {
+    mutating func answered(_ share: WorkerShare, at now: ContinuousClock.Instant) {
         let seconds = max(share.begunAt, answeredAt ?? share.begunAt).duration(to: now).seconds
         let count = share.items.count
         latencies.add(seconds: seconds, assignments: count)
@@ -44,7 +45,7 @@ struct WorkerRecord {
             $0.batches += 1
             $0.rows += count
             $0.bytesSent += share.bytesSent
-            $0.bytesReceived += bytesReceived
+            $0.bytesReceived += share.bytesReceived
         }
         answeredAt = now
         isLagging = false
@@ -63,9 +64,11 @@ struct WorkerRecord {
 
     /// The answer to an earlier request has come after all. From it patience learns that the worker has become slower:
     /// up to twofold, for it may as well have been stopped.
-    mutating func settle(_ sequence: UInt64, at now: ContinuousClock.Instant) {
+    /// - Parameter end: the assignments of the request up to which it goes; nil: nothing more will come.
+    mutating func settle(_ sequence: UInt64, upTo end: Int?, at now: ContinuousClock.Instant) {
         guard let debt, debt.sequence <= sequence else { return }
         if debt.sequence == sequence {
+            if let end, end < debt.assignments { return }
             let seconds = min(debt.begunAt.duration(to: now), debt.patience * 2).seconds
             latencies.add(seconds: seconds, assignments: debt.assignments)
         }

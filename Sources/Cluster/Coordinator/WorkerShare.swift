@@ -26,6 +26,9 @@ package struct WorkerShare {
     private(set) var begunAt = ContinuousClock.now
     private(set) var deadline = ContinuousClock.now
     private(set) var bytesSent = 0
+    private(set) var bytesReceived = 0
+    /// How many of the items have been answered, in their order.
+    private var answeredCount = 0
     /// When others are asked for its rows as well.
     private(set) var hedgeAt: ContinuousClock.Instant?
     /// Of rows that another worker is late with.
@@ -51,7 +54,8 @@ package struct WorkerShare {
         self.isHedge = isHedge
         self.part = part
         self.worker = worker
-        (isActive, isSent, bytesSent, retryAt, hedgeAt) = (true, false, 0, nil, nil)
+        (isActive, isSent, retryAt, hedgeAt) = (true, false, nil, nil)
+        (bytesSent, bytesReceived, answeredCount) = (0, 0, 0)
         (begunAt, deadline) = (now, now + patience)
     }
 
@@ -69,6 +73,24 @@ package struct WorkerShare {
         (begunAt, deadline) = (now, now + patience)
         hedgeAt = isHedge ? nil : delay.map { now + $0 }
     }
+
+    /// The items that an answer to `count` of them from `first` on is for; nil where another comes next.
+    package func part(first: Int, count: Int) -> Range<Int>? {
+        guard first == answeredCount, (1...items.count).contains(count), count <= items.count - first else {
+            return nil
+        }
+        return first..<first + count
+    }
+
+    mutating func answered(_ part: Range<Int>, bytes: Int) {
+        answeredCount = part.upperBound
+        bytesReceived += bytes
+    }
+
+    var isAnswered: Bool { answeredCount == items.count }
+
+    /// What is still to be answered.
+    var awaited: ArraySlice<Item> { items[answeredCount...] }
 
     mutating func hedged() { hedgeAt = nil }
 

@@ -13,7 +13,7 @@ final class WeightConversation {
     private let arena = WireArena(capacity: 4096)
     private let incoming = ZMQMessage(), outgoing = ZMQMessage()
     /// Who waits for manifests that are being made: each worker for so many as it fetches experts at once.
-    private var waiting: [WorkerID: Set<ExpertID>] = [:]
+    private var waiting: [WeightsPeer: Set<ExpertID>] = [:]
 
     init(
         _ checkpoint: Checkpoint, model: ModelIdentity, manifests: ManifestBook, socket: ZMQSocket, members: Bulletin,
@@ -34,46 +34,46 @@ final class WeightConversation {
         gate.cutRevoked()
         try answerWaiting()
         guard try socket.receive(incoming) else { return false }
-        let id = WorkerID(incoming.bytes)
+        let peer = WeightsPeer(incoming.bytes)
         do {
-            guard let id else { throw WireError(.unknownSender) }
+            guard let peer else { throw WireError(.unknownSender) }
             guard try socket.receiveMore(incoming) else { throw WireError(.wrongFrameCount) }
-            let (isMember, owner) = members.membership(of: id)
-            let key = try gate.check(incoming, from: id, owner: owner, on: socket)
+            let (isMember, owner) = members.membership(of: peer.worker)
+            let key = try gate.check(incoming, from: peer.worker, owner: owner, on: socket)
             guard isMember else { throw WireError(.unknownSender) }
-            gate.remember(incoming, from: id, key: key, on: socket)
+            gate.remember(incoming, from: peer.worker, key: key, on: socket)
             guard !incoming.hasMore else { throw WireError(.wrongFrameCount) }
             let question = try WeightsMessage.decode(incoming.bytes, model: model, arena: arena)
             switch question {
-            case .chunk(let expert, let index): try send(expert, index, question, to: id)
+            case .chunk(let expert, let index): try send(expert, index, question, to: peer)
             case .manifest(let expert):
-                guard waiting[id, default: []].count < WeightTransfer.width * 2 else { throw WireError(.outOfBounds) }
-                waiting[id, default: []].insert(expert)
+                guard waiting[peer, default: []].count < WeightTransfer.width * 2 else { throw WireError(.outOfBounds) }
+                waiting[peer, default: []].insert(expert)
             }
         } catch let error as WireError {
-            counters.count(error.cause, "on the weights socket, from \(id?.description ?? "nobody")")
+            counters.count(error.cause, "on the weights socket, from \(peer?.worker.description ?? "nobody")")
         }
         try socket.discardRest(incoming)
         return true
     }
 
     private func answerWaiting() throws {
-        for (id, experts) in waiting {
-            guard members.membership(of: id).isMember else {
-                waiting[id] = nil
+        for (peer, experts) in waiting {
+            guard members.membership(of: peer.worker).isMember else {
+                waiting[peer] = nil
                 continue
             }
             for expert in experts {
                 guard let manifest = manifests.manifest(of: expert) else { continue }
                 try outgoing.allocate(manifest.count).copyBytes(from: manifest)
-                try sendOutgoing(as: .manifest(expert), to: id)
-                waiting[id]?.remove(expert)
+                try sendOutgoing(as: .manifest(expert), to: peer)
+                waiting[peer]?.remove(expert)
             }
-            if waiting[id]?.isEmpty == true { waiting[id] = nil }
+            if waiting[peer]?.isEmpty == true { waiting[peer] = nil }
         }
     }
 
-    private func send(_ expert: ExpertID, _ index: Int, _ question: WeightsMessage, to id: WorkerID) throws {
+    private func send(_ expert: ExpertID, _ index: Int, _ question: WeightsMessage, to peer: WeightsPeer) throws {
         let range = chunks.range(index)
         let frame = try outgoing.allocate(range.count)
         var filled = 0
@@ -82,14 +82,14 @@ final class WeightConversation {
             UnsafeMutableRawBufferPointer(rebasing: frame[filled...]).copyMemory(from: slice)
             filled += slice.count
         }
-        try sendOutgoing(as: question, to: id)
+        try sendOutgoing(as: question, to: peer)
     }
 
     /// An answer that cannot be sent now is lost: the worker asks again.
-    private func sendOutgoing(as header: WeightsMessage, to id: WorkerID) throws {
+    private func sendOutgoing(as header: WeightsMessage, to peer: WeightsPeer) throws {
         // Its key may have been revoked while the disk was read.
-        guard gate.admits(members.membership(of: id).owner) else { return }
-        guard try id.withUnsafeBytes({ try socket.send($0, more: true) }) == .sent else { return }
+        guard gate.admits(members.membership(of: peer.worker).owner) else { return }
+        guard try peer.withUnsafeBytes({ try socket.send($0, more: true) }) == .sent else { return }
         _ = try header.encoded(digest: model.digest).withUnsafeBytes { try socket.send($0, more: true) }
         _ = try socket.send(outgoing, more: false)
     }

@@ -1,4 +1,3 @@
-import CZeroMQ
 import Foundation
 import Synchronization
 
@@ -9,7 +8,9 @@ final class WeightFetcher: @unchecked Sendable {  // Whoever starts a load has w
     private let endpoint: Endpoint
     private let protection: Protection<WorkerKeys>
     private let id: WorkerID
-    private var connection: Connection
+    /// Of the load under way, and how many there have been.
+    private var connection: Connection?
+    private var connections: UInt8 = 0
     private let counters: DropCounters
     private let log: Log
     private let arena = WireArena(capacity: 4096)
@@ -25,26 +26,30 @@ final class WeightFetcher: @unchecked Sendable {  // Whoever starts a load has w
     /// A socket to the coordinator's weights, with a thread of its own.
     private struct Connection {
         let socket: ZMQSocket
-        let monitor: ZMQSocket
+        let monitor: SocketMonitor
         var poller: ZMQPoller
+        /// As far as the monitor has said.
+        var isMade = false
 
-        init(_ endpoint: Endpoint, _ protection: Protection<WorkerKeys>, id: WorkerID, chunks: Chunks) throws {
+        init(
+            _ endpoint: Endpoint, _ protection: Protection<WorkerKeys>, as peer: WeightsPeer, chunks: Chunks
+        ) throws {
             socket = try ZMQSocket(.dealer, in: ZMQContext())
             try socket.protect(protection)
             try socket.limit(
                 frameBytes: max(Chunks.size, chunks.manifestBytes), queue: 2 * Int32(ChunkWindow.sizes.upperBound))
-            try socket.setIdentity(id)
-            monitor = try socket.monitor(ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
-            poller = ZMQPoller([socket, monitor])
+            try peer.withUnsafeBytes(socket.setIdentity)
+            monitor = try SocketMonitor(socket)
+            poller = ZMQPoller([socket, monitor.socket])
             try socket.connect(endpoint)
         }
     }
 
-    /// Connects to the coordinator's weights socket.
+    /// - Parameter endpoint: the coordinator's weights socket.
     init(
         _ store: WeightStore, endpoint: Endpoint, protection: Protection<WorkerKeys>, id: WorkerID,
         counters: DropCounters, log: Log
-    ) throws {
+    ) {
         self.store = store
         self.counters = counters
         self.log = log
@@ -52,7 +57,12 @@ final class WeightFetcher: @unchecked Sendable {  // Whoever starts a load has w
         self.endpoint = endpoint
         self.protection = protection
         self.id = id
-        connection = try Connection(endpoint, protection, id: id, chunks: store.chunks)
+    }
+
+    private func connect() throws {
+        let peer = WeightsPeer(worker: id, connection: connections)
+        connections &+= 1
+        connection = try Connection(endpoint, protection, as: peer, chunks: store.chunks)
     }
 
     /// How far the load under way is.
@@ -61,7 +71,11 @@ final class WeightFetcher: @unchecked Sendable {  // Whoever starts a load has w
     /// Returns when the experts are here, every chunk of them with its digest, or are not wanted any more.
     /// - Throws: ``ClusterError`` when the coordinator's weights are not what it says, or there is no memory.
     func load(_ experts: ExpertSet, isWanted: () -> Bool) throws {
-        defer { store.releaseClaims(of: id) }
+        try connect()
+        defer {
+            connection = nil
+            store.releaseClaims(of: id)
+        }
         let wanted = (0..<store.model.shape.layers).flatMap { layer in
             (0..<store.model.shape.experts).map { ExpertID(layer: layer, expert: $0) }
                 .filter { experts.contains(layer: $0.layer, expert: $0.expert) }
@@ -99,7 +113,7 @@ final class WeightFetcher: @unchecked Sendable {  // Whoever starts a load has w
                 if isHere { count(store.chunks.expertBytes) }
                 try handle(.looked(expert, isHere: isHere), &transfer)
             } else {
-                _ = try connection.poller.wait(milliseconds: 20)
+                _ = try connection?.poller.wait(milliseconds: 20)
                 try receive(&transfer)
                 try handle(.tick, &transfer)
             }
@@ -131,7 +145,8 @@ final class WeightFetcher: @unchecked Sendable {  // Whoever starts a load has w
                 .finish(let expert) where !isMine(expert):
                 try claim(expert, &transfer)
             case .ask(let question):
-                // What cannot be sent now is asked again, as what is lost on the way.
+                // What cannot be sent now is asked again, as what is lost on the way; and must not wait in the queue.
+                guard let connection, connection.isMade else { continue }
                 _ = try question.encoded(digest: store.model.digest).withUnsafeBytes {
                     try connection.socket.send($0, more: false)
                 }
@@ -142,7 +157,7 @@ final class WeightFetcher: @unchecked Sendable {  // Whoever starts a load has w
                         .warning, "nothing comes from the coordinator's weights port; a firewall must let it through",
                         [("endpoint", endpoint.description)])
                 }
-                connection = try Connection(endpoint, protection, id: id, chunks: store.chunks)
+                try connect()
                 // Another coordinator may be swifter.
                 store.releaseClaims(of: id)
             case .resume(let expert, let digests):
@@ -164,26 +179,26 @@ final class WeightFetcher: @unchecked Sendable {  // Whoever starts a load has w
     }
 
     private func noticeConnections(_ transfer: inout WeightTransfer) throws {
-        while try connection.monitor.receive(incoming) {
-            try connection.monitor.discardRest(incoming)
-            try handle(.reconnected, &transfer)
+        while let event = try connection?.monitor.next() {
+            connection?.isMade = event == .connected
+            if event == .connected { try handle(.reconnected, &transfer) }
         }
     }
 
     private func receive(_ transfer: inout WeightTransfer) throws {
         // Not without end, so that a load that is not wanted any more ends soon.
         for _ in 0..<32 {
-            guard try connection.socket.receive(incoming) else { return }
-            do { try receiveAnswer(&transfer) } catch let error as WireError {
+            guard let socket = connection?.socket, try socket.receive(incoming) else { return }
+            do { try receiveAnswer(from: socket, &transfer) } catch let error as WireError {
                 counters.count(error.cause, "from the coordinator's weights")
             }
-            try connection.socket.discardRest(incoming)
+            try socket.discardRest(incoming)
         }
     }
 
-    private func receiveAnswer(_ transfer: inout WeightTransfer) throws {
+    private func receiveAnswer(from socket: ZMQSocket, _ transfer: inout WeightTransfer) throws {
         let answer = try WeightsMessage.decode(incoming.bytes, model: store.model, arena: arena)
-        guard try connection.socket.receiveMore(incoming), !incoming.hasMore else { throw WireError(.wrongFrameCount) }
+        guard try socket.receiveMore(incoming), !incoming.hasMore else { throw WireError(.wrongFrameCount) }
         let bytes = incoming.bytes
         state.withLock { $0.received += UInt64(bytes.count) }
         switch answer {

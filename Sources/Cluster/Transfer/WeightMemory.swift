@@ -22,6 +22,9 @@ final class WeightMemory: @unchecked Sendable {
         mapping = UnsafeMutableRawBufferPointer(start: start, count: count)
         bytes = mapping
         self.start = UnsafeRawPointer(start)
+        // The system zeroes pages about as fast as they are hashed: it does so ahead of the chunks, and beside them. Linux
+        // before 5.14 leaves it to whoever writes there first.
+        _ = BackgroundThread("cluster-memory") { [self] in madvise(mapping.baseAddress, count, MADV_POPULATE_WRITE) }
     }
 
     /// What a file holds behind `offset`, which is a multiple of the page size; not to be written. Nil when it cannot be

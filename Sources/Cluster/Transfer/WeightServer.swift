@@ -12,7 +12,6 @@ final class WeightServer: Sendable {
     static func makeSocket(in context: ZMQContext) throws -> ZMQSocket {
         let socket = try ZMQSocket(.router, in: context)
         try socket.limit(frameBytes: WeightsMessage.maximumBytes, queue: 1000)
-        try socket.handOver()
         // Twice what a worker asks for at once: what was asked for again may be there a second time.
         try socket.yieldToOthers(queue: 2 * Int32(ChunkWindow.sizes.upperBound))
         return socket

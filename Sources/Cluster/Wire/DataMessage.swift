@@ -23,7 +23,8 @@ package struct ExpertRequest: Sendable, Equatable {
 /// The headers of the data sockets, checked as far as they can be by themselves.
 package enum DataMessage: Sendable, Equatable {
     case request(ExpertRequest)
-    case response(epoch: UInt64, sequence: UInt64, assignments: Int)
+    /// To `assignments` of the request's, from `first` on.
+    case response(epoch: UInt64, sequence: UInt64, first: Int = 0, assignments: Int)
     case failure(epoch: UInt64, sequence: UInt64, reason: String)
 
     /// Headers beyond this size are not parsed.
@@ -31,6 +32,9 @@ package enum DataMessage: Sendable, Equatable {
     /// Larger batches are cut into messages of this many assignments, and so of at most as many rows; with the model's
     /// dimensions that bounds every frame.
     package static let maximumAssignments = 2048
+    /// A worker answers in parts of at least so many assignments, and of less than three times as many: enough to compute
+    /// that a part's way is short beside it. The coordinator takes any.
+    static let leastPart = 256
 
     /// Bytes of the largest frame that follows a header.
     static func maximumFrameBytes(_ format: ExpertRowFormat) -> Int {
@@ -58,7 +62,8 @@ package enum DataMessage: Sendable, Equatable {
             case SHOAL__DATA_MESSAGE__BODY_RESPONSE:
                 guard let response = message.response?.pointee else { throw WireError(.malformedHeader) }
                 return .response(
-                    epoch: response.epoch, sequence: response.sequence, assignments: Int(response.assignments))
+                    epoch: response.epoch, sequence: response.sequence, first: Int(response.first),
+                    assignments: Int(response.assignments))
             case SHOAL__DATA_MESSAGE__BODY_FAILURE:
                 guard let failure = message.failure?.pointee else { throw WireError(.malformedHeader) }
                 return .failure(
@@ -88,12 +93,13 @@ package enum DataMessage: Sendable, Equatable {
                 message.request = $0
                 return try message.withPacked(body)
             }
-        case .response(let epoch, let sequence, let assignments):
+        case .response(let epoch, let sequence, let first, let assignments):
             var wire = Shoal__ExpertResponse()
             shoal__expert_response__init(&wire)
             wire.epoch = epoch
             wire.sequence = sequence
             wire.assignments = UInt32(clamping: assignments)
+            wire.first = UInt32(clamping: first)
             return try withUnsafeMutablePointer(to: &wire) {
                 message.body_case = SHOAL__DATA_MESSAGE__BODY_RESPONSE
                 message.response = $0

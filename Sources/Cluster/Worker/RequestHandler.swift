@@ -12,7 +12,7 @@ final class RequestHandler {
     /// Received, checked and not answered yet.
     private(set) var request: ExpertRequest?
     private var values = AlignedBytes(), scales = AlignedBytes()
-    /// Of the request; row and slot count from 0.
+    /// Of the request; rows count from 0.
     private(set) var assignments: [ExpertAssignment] = []
 
     init(_ client: ExpertClient, _ experts: any ExpertExecutor) {
@@ -44,43 +44,64 @@ final class RequestHandler {
         return true
     }
 
-    /// Computes the request by itself.
+    /// Computes the request by itself. While a part of a large one is computed, the part before it travels.
     func answer() throws {
-        guard let request else { return }
-        self.request = nil
-        let outputs = try outgoing.allocate(request.assignments * format.outputBytes)
-        guard let start = outputs.baseAddress else { return }
-        do {
+        try answer { request, part, outputs in
+            for (slot, index) in part.enumerated() { assignments[index].slot = Int32(slot) }
             try experts.beginStep()
             try assignments.withUnsafeBufferPointer {
                 try experts.run(
                     ExpertBatch(
                         layer: request.layer, rowCount: request.rows, values: valuesStart, scales: scalesStart,
-                        assignments: $0, outputs: start))
+                        assignments: UnsafeBufferPointer(rebasing: $0[part]), outputs: outputs))
             }
-        } catch {
-            return try fail(request, "\(error)")
         }
-        try sendOutgoing(request)
     }
 
     /// Answers with what was computed elsewhere: [request.assignments][format.outputBytes].
     func answer(with outputs: UnsafeRawPointer) throws {
+        let width = format.outputBytes
+        try answer { _, part, copy in
+            copy.copyMemory(from: outputs + part.lowerBound * width, byteCount: part.count * width)
+        }
+    }
+
+    private func answer(
+        _ fill: (_ request: ExpertRequest, _ part: Range<Int>, _ outputs: UnsafeMutableRawPointer) throws -> Void
+    ) throws {
         guard let request else { return }
         self.request = nil
-        let count = request.assignments * format.outputBytes
-        try outgoing.allocate(count).copyMemory(from: UnsafeRawBufferPointer(start: outputs, count: count))
-        try sendOutgoing(request)
+        var part = 0..<0
+        while part.upperBound < request.assignments {
+            part = self.part(from: part.upperBound)
+            guard let outputs = try outgoing.allocate(part.count * format.outputBytes).baseAddress else { return }
+            do { try fill(request, part, outputs) } catch { return try fail(request, "\(error)") }
+            guard try sendOutgoing(request, part) else { return }
+        }
     }
 
-    private func sendOutgoing(_ request: ExpertRequest) throws {
+    /// The next part to answer: to the end of an expert's rows, lest its weights be read again, unless it has so many that
+    /// what waits to be sent would grow large.
+    private func part(from begin: Int) -> Range<Int> {
+        let least = DataMessage.leastPart
+        var end = begin + least
+        while end < min(assignments.count, begin + 2 * least), assignments[end].expert == assignments[end - 1].expert {
+            end += 1
+        }
+        // A small rest goes along.
+        return begin..<(assignments.count - end < least ? assignments.count : end)
+    }
+
+    /// False when it cannot be sent, and is computed elsewhere.
+    private func sendOutgoing(_ request: ExpertRequest, _ part: Range<Int>) throws -> Bool {
         let header = DataMessage.response(
-            epoch: request.epoch, sequence: request.sequence, assignments: request.assignments)
-        guard try header.withEncoded(begin) else { return }
+            epoch: request.epoch, sequence: request.sequence, first: part.lowerBound, assignments: part.count)
+        guard try header.withEncoded(begin) else { return false }
         _ = try client.socket.send(outgoing, more: false)
+        return true
     }
 
-    /// Sends the first frame of an answer; false when it cannot be sent, and is computed elsewhere.
+    /// Sends the first frame of an answer; false when it cannot be sent.
     private func begin(_ header: UnsafeRawBufferPointer) throws -> Bool {
         if try client.socket.send(header, more: true) == .sent { return true }
         // The socket notices that there is room again only when it looks.

@@ -52,7 +52,7 @@ final class WorkerSession {
         control = try ZMQSocket(.dealer, in: context, linger: 200)
         try control.protect(joiner.address.protection)
         try control.limit(frameBytes: ControlMessage.maximumBytes, queue: 1000)
-        try control.setIdentity(id)
+        try id.withUnsafeBytes(control.setIdentity)
         poller = ZMQPoller([control], wakeup: joiner.wakeup)
         counters = DropCounters(log: worker.log)
     }
@@ -84,20 +84,26 @@ final class WorkerSession {
     private func connect() throws -> Outcome? {
         let monitor = try SocketMonitor(control)
         try control.connect(address.endpoint)
-        var connecting = ZMQPoller(writable: control, readable: [monitor.socket], wakeup: joiner.wakeup)
-        if try !connecting.wait(milliseconds: 1000) { complaints.coordinatorIsAbsent() }
-        while !connecting.isReady(0) {
+        var news = ZMQPoller([monitor.socket], wakeup: joiner.wakeup)
+        while true {
+            if try !news.wait(milliseconds: 1000) { complaints.coordinatorIsAbsent() }
             if worker.stopping.isSet { return .stopped }
             // Others wait for this session to let go of what it was promised.
             if worker.memory.hasTooMuch(joiner.index) { return .notAdmitted }
-            while case .handshakeFailed(let failure)? = try monitor.next() {
-                complaints.report(failure)
-                // libzmq tries again by itself, except after these.
-                if failure != .ended { return .notAdmitted }
+            while let event = try monitor.next() {
+                switch event {
+                case .connected: return nil
+                case .handshakeFailed(.ended): complaints.report(.ended)
+                // libzmq does not try again after these. What ends without a failed handshake never began one.
+                case .handshakeFailed(let failure):
+                    complaints.report(failure)
+                    return .notAdmitted
+                case .disconnected:
+                    complaints.report(.malformed)
+                    return .notAdmitted
+                }
             }
-            _ = try connecting.wait(milliseconds: 60_000)
         }
-        return worker.stopping.isSet ? .stopped : nil
     }
 
     private func turn() throws -> Outcome? {
@@ -116,7 +122,7 @@ final class WorkerSession {
             let silence = "it was silent for \(lastHeard.duration(to: now).milliseconds) ms"
             return .lost(.silent, silence, wasServing: share != nil)
         }
-        noticeConnection(at: now)
+        if let outcome = try noticeConnection(at: now) { return outcome }
         if try hasLostConnection() {
             return .lost(.disconnected, "the data connection broke", wasServing: announcedEpoch > 0)
         }
@@ -235,7 +241,7 @@ final class WorkerSession {
             address.endpoint.reaching(announced: announced), in: context, address.protection, id: id, format: format)
         let share = ExpertShare(supply, memory: worker.memory, coordinator: joiner.index, news: joiner.wakeup)
         connecting = connection
-        poller = ZMQPoller(writable: connection.socket, readable: [control], wakeup: joiner.wakeup)
+        poller = ZMQPoller([control, connection.monitor.socket], wakeup: joiner.wakeup)
         self.share = share
         complaints.joined(as: id)
         worker.accepted(by: joiner.index)
@@ -243,15 +249,24 @@ final class WorkerSession {
     }
 
     /// Once the data port is reached, its socket is the computing thread's.
-    private func noticeConnection(at now: ContinuousClock.Instant) {
-        guard let connecting, let share else { return }
-        guard poller.isReady(0) else { return connecting.complain(at: now, worker.log) }
+    private func noticeConnection(at now: ContinuousClock.Instant) throws -> Outcome? {
+        guard let connecting, let share else { return nil }
+        switch try connecting.monitor.next() {
+        case .connected: break
+        case nil, .handshakeFailed(.ended):
+            connecting.complain(at: now, worker.log)
+            return nil
+        case .handshakeFailed(let failure):
+            complaints.report(failure)
+            return .lost(.disconnected, "its data port does not let this worker in", wasServing: false)
+        case .disconnected: return .lost(.disconnected, "the data connection was not made", wasServing: false)
+        }
         self.connecting = nil
         dataMonitor = connecting.monitor
-        poller = ZMQPoller([control, connecting.monitor.socket], wakeup: joiner.wakeup)
         joiner.server.add(
             ExpertClient(socket: connecting.socket, format: connecting.format, share: share, counters: counters))
         share.connected()
+        return nil
     }
 
     /// libzmq dials again under the same identity, but as long as the coordinator does not know that the old connection is
@@ -284,10 +299,11 @@ private final class DataConnection {
         self.format = format
         socket = try ZMQSocket(.dealer, in: context)
         try socket.protect(protection)
-        try socket.limit(frameBytes: DataMessage.maximumFrameBytes(format), queue: 8)
-        // A coordinator that does not take its answers must not fill the memory.
-        try socket.limitSending(queue: 8)
-        try socket.setIdentity(id)
+        let requests: Int32 = 8
+        try socket.limit(frameBytes: DataMessage.maximumFrameBytes(format), queue: requests)
+        // As many requests' parts: a coordinator that does not take its answers must not fill the memory.
+        try socket.limitSending(queue: requests * Int32(DataMessage.maximumAssignments / DataMessage.leastPart))
+        try id.withUnsafeBytes(socket.setIdentity)
         monitor = try SocketMonitor(socket)
         try socket.connect(endpoint)
     }

@@ -1,18 +1,20 @@
 import CZeroMQ
 import Foundation
 
-/// A TCP connection that libzmq has with a peer, so that it can be ended: libzmq has no call for that, and finds it closed.
+/// A connection that libzmq has with a peer, so that it can be ended: libzmq has no call for that, and finds it closed.
 struct PeerConnection {
     private let descriptor: Int32
     /// Of the system's socket, which tells it from a later one of the same descriptor.
     private let inode: ino_t
 
-    /// Nil unless that is a connection to `port` of this machine. One that is closed may have left its descriptor to
-    /// another file.
-    init?(descriptor: Int32, port: UInt16) {
-        guard descriptor >= 0, Self.localPort(of: descriptor) == port, let inode = Self.inode(of: descriptor) else {
-            return nil
-        }
+    /// Nil unless that is a connection to `endpoint`, which is this machine's. One that is closed may have left its
+    /// descriptor to another file.
+    init?(descriptor: Int32, to endpoint: Endpoint) {
+        // A copy of the descriptor cannot become another file's between two looks at it.
+        let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
+        guard copy >= 0 else { return nil }
+        defer { close(copy) }
+        guard Self.isEnd(copy, of: endpoint), let inode = Self.inode(of: copy) else { return nil }
         self.descriptor = descriptor
         self.inode = inode
     }
@@ -20,9 +22,8 @@ struct PeerConnection {
     /// Whether it has not been closed on this side.
     var isOpen: Bool { Self.inode(of: descriptor) == inode }
 
-    /// Ends it, and with it what waits to be sent.
+    /// Ends it, and over TCP with it what waits to be sent.
     func cut() {
-        // A copy of the descriptor cannot become another file's in between.
         let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
         guard copy >= 0 else { return }
         defer { close(copy) }
@@ -38,18 +39,26 @@ struct PeerConnection {
         return fstat(descriptor, &status) == 0 && status.st_mode & S_IFMT == S_IFSOCK ? status.st_ino : nil
     }
 
-    private static func localPort(of descriptor: Int32) -> UInt16? {
+    /// Whether the connection was made to that endpoint: TCP tells by the port, for it may be bound to several addresses.
+    private static func isEnd(_ descriptor: Int32, of endpoint: Endpoint) -> Bool {
         var storage = sockaddr_storage()
         var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
-        return withUnsafeMutablePointer(to: &storage) { storage in
-            storage.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-                guard getsockname(descriptor, address, &size) == 0 else { return nil }
-                let family = Int32(address.pointee.sa_family)
-                guard family == AF_INET || family == AF_INET6 else { return nil }
+        let result = withUnsafeMutablePointer(to: &storage) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(descriptor, $0, &size) }
+        }
+        guard result == 0 else { return false }
+        return withUnsafeBytes(of: storage) { bytes in
+            switch (endpoint.address, Int32(storage.ss_family)) {
+            case (.tcp(_, let port), AF_INET), (.tcp(_, let port), AF_INET6):
                 // The port lies at the same place in both.
-                return address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
-                    UInt16(bigEndian: $0.pointee.sin_port)
-                }
+                return UInt16(bigEndian: bytes.loadUnaligned(fromByteOffset: 2, as: UInt16.self)) == port
+            case (.ipc(let path), AF_UNIX):
+                let name = bytes[2..<min(Int(size), bytes.count)]
+                // An abstract name begins with a zero, for which ZeroMQ writes @.
+                let first = name.first.map { $0 == 0 ? UInt8(ascii: "@") : $0 }
+                return first == path.utf8.first
+                    && name.dropFirst().prefix { $0 != 0 }.elementsEqual(path.utf8.dropFirst())
+            default: return false
             }
         }
     }

@@ -1,8 +1,10 @@
 import CZeroMQ
 
-/// Tells of a socket's connections: those that were lost, and those that never came about.
+/// Tells of a socket's connections: made, lost, and those that never came about.
 package final class SocketMonitor {
     package enum Event: Equatable {
+        /// Both sides know each other, and the keys are admitted.
+        case connected
         case disconnected
         case handshakeFailed(HandshakeFailure)
     }
@@ -16,8 +18,8 @@ package final class SocketMonitor {
     package init(_ monitored: ZMQSocket) throws {
         self.monitored = monitored
         socket = try monitored.monitor(
-            ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL
-                | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
+            ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL
+                | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
     }
 
     deinit { monitored.stopMonitor() }
@@ -31,9 +33,14 @@ package final class SocketMonitor {
             let value = Int32(truncatingIfNeeded: bytes.loadUnaligned(fromByteOffset: 2, as: UInt32.self))
             try socket.discardRest(incoming)
             let hadFailed = handshakeHasFailed
-            handshakeHasFailed = kind != ZMQ_EVENT_DISCONNECTED
-            if handshakeHasFailed { return .handshakeFailed(HandshakeFailure(kind, value)) }
-            if !hadFailed { return .disconnected }
+            handshakeHasFailed = false
+            switch kind {
+            case ZMQ_EVENT_HANDSHAKE_SUCCEEDED: return .connected
+            case ZMQ_EVENT_DISCONNECTED: if !hadFailed { return .disconnected }
+            default:
+                handshakeHasFailed = true
+                return .handshakeFailed(HandshakeFailure(kind, value))
+            }
         }
         return nil
     }

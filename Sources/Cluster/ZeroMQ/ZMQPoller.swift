@@ -16,12 +16,6 @@ package struct ZMQPoller {
         }
     }
 
-    /// Waits instead until the first socket is connected and can take a message, or one of the others is readable.
-    package init(writable socket: ZMQSocket, readable others: [ZMQSocket] = [], wakeup: Wakeup) {
-        self.init([socket] + others, wakeup: wakeup)
-        items[0].events = Int16(ZMQ_POLLOUT)
-    }
-
     /// Returns whether something happened within `milliseconds`. Clears the wake-up.
     package mutating func wait(milliseconds: Int) throws -> Bool {
         let count = zmq_poll(&items, Int32(items.count), milliseconds)
@@ -29,7 +23,4 @@ package struct ZMQPoller {
         wakeup?.clear()
         return count > 0
     }
-
-    /// Whether the socket of that index had something at the last wait.
-    package func isReady(_ index: Int) -> Bool { items[index].revents != 0 }
 }

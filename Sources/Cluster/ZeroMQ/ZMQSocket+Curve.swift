@@ -26,10 +26,10 @@ extension ZMQSocket {
         guard zmq_bind(handle, "inproc://zeromq.zap.01") == 0 else { throw ZMQError("binding the authenticator") }
     }
 
-    /// The TCP connection that `message` came over; nil over ipc, and where it is closed by now.
+    /// The connection that `message` came over; nil where it is closed by now.
     func connection(of message: ZMQMessage) -> PeerConnection? {
-        guard let port = try? boundEndpoint().port else { return nil }
-        return PeerConnection(descriptor: zmq_msg_get(message.handle, ZMQ_SRCFD), port: port)
+        guard let endpoint = try? boundEndpoint() else { return nil }
+        return PeerConnection(descriptor: zmq_msg_get(message.handle, ZMQ_SRCFD), to: endpoint)
     }
 }
 

@@ -35,12 +35,13 @@ package final class ZMQSocket: @unchecked Sendable {
             try set(ZMQ_HANDSHAKE_IVL, 5000)
             try set(ZMQ_BACKLOG, 1024)
         case .dealer:
-            // Nothing is queued for a coordinator that is absent; a socket is writable once connected.
-            try set(ZMQ_IMMEDIATE, 1)
+            // ZMQ_IMMEDIATE, which queues nothing for a coordinator that is absent, is not for a socket that receives messages
+            // of several frames: libzmq 4.3 aborts the process when a connection ends between two of them (fq.cpp). Who is
+            // to know whether there is a connection asks ``SocketMonitor``.
             // The system would try again after ever longer pauses: a cable that is back is to be noticed soon.
             try set(ZMQ_CONNECT_TIMEOUT, 2000)
             try set(ZMQ_RECONNECT_IVL, 50)
-            try set(ZMQ_RECONNECT_IVL_MAX, 2000)
+            try set(ZMQ_RECONNECT_IVL_MAX, 500)
         case .pair, .reply: break
         }
     }
@@ -85,12 +86,11 @@ package final class ZMQSocket: @unchecked Sendable {
         }
     }
 
-    /// A peer that connects anew takes the place of its old connection, of whose end this side may not know yet.
-    package func handOver() throws { try set(ZMQ_ROUTER_HANDOVER, 1) }
-
-    package func setIdentity(_ identity: WorkerID) throws {
-        let result = identity.withUnsafeBytes { zmq_setsockopt(handle, ZMQ_ROUTING_ID, $0.baseAddress, $0.count) }
-        guard result == 0 else { throw ZMQError("setting ZMQ_ROUTING_ID") }
+    /// How a ROUTER is to know this socket.
+    package func setIdentity(_ identity: UnsafeRawBufferPointer) throws {
+        guard zmq_setsockopt(handle, ZMQ_ROUTING_ID, identity.baseAddress, identity.count) == 0 else {
+            throw ZMQError("setting ZMQ_ROUTING_ID")
+        }
     }
 
     package func bind(_ endpoint: Endpoint) throws {
@@ -126,7 +126,8 @@ package final class ZMQSocket: @unchecked Sendable {
 
     /// A socket on which `events` of this one are reported.
     func monitor(_ events: Int32) throws -> ZMQSocket {
-        let address = "inproc://monitor-\(UInt(bitPattern: handle))"
+        // An earlier monitor's address is in use until libzmq has closed its end.
+        let address = "inproc://monitor-\(UInt64.random(in: .min ... .max))"
         guard zmq_socket_monitor(handle, address, events) == 0 else { throw ZMQError("monitoring a socket") }
         let monitor = try ZMQSocket(.pair, in: context)
         // Where the queue is full, libzmq's own thread waits.

@@ -315,7 +315,8 @@ struct  Shoal__ControlMessage
 
 /*
  * Coordinator to worker. Frames behind it: assignments [assignments] of (row int32, expert int32); values [rows];
- * scales [rows], empty where the precision has none. Everything is little-endian.
+ * scales [rows], empty where the precision has none. Everything is little-endian. Assignments of one expert stand together:
+ * where they do not, a worker that answers in parts reads its weights for each.
  */
 struct  Shoal__ExpertRequest
 {
@@ -333,7 +334,8 @@ struct  Shoal__ExpertRequest
 
 
 /*
- * Worker to coordinator. One frame behind it: outputs [assignments], in the order of the request's assignments.
+ * Worker to coordinator. One frame behind it: outputs [assignments], in the order of the request's assignments, of those
+ * from `first` on. A large request may be answered in parts, one behind the other.
  */
 struct  Shoal__ExpertResponse
 {
@@ -341,10 +343,11 @@ struct  Shoal__ExpertResponse
   uint64_t epoch;
   uint64_t sequence;
   uint32_t assignments;
+  uint32_t first;
 };
 #define SHOAL__EXPERT_RESPONSE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&shoal__expert_response__descriptor) \
-    , 0, 0, 0 }
+    , 0, 0, 0, 0 }
 
 
 /*
