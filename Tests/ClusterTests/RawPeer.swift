@@ -87,8 +87,8 @@ final class RawWorker: Sendable {
         throw TimeoutError()
     }
 
-    func nextControlMessage() throws -> ControlMessage? {
-        try control.receive()?.first.map { frame in
+    func nextControlMessage(timeout: Duration = .seconds(10)) throws -> ControlMessage? {
+        try control.receive(timeout: timeout)?.first.map { frame in
             try frame.withUnsafeBytes {
                 try ControlMessage.decode($0, shape: FakeModel.shape, arena: WireArena(capacity: 65_536))
             }
@@ -96,8 +96,8 @@ final class RawWorker: Sendable {
     }
 
     /// The next one that is more than a sign of life.
-    func nextWord() throws -> ControlMessage? {
-        while let message = try nextControlMessage() {
+    func nextWord(timeout: Duration = .seconds(10)) throws -> ControlMessage? {
+        while let message = try nextControlMessage(timeout: timeout) {
             switch message {
             case .heartbeat, .inForce: continue
             default: return message

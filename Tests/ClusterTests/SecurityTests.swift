@@ -120,33 +120,44 @@ import Transformer
         #expect(cluster.coordinator.status.workers.allSatisfy { $0.failures == 0 })
     }
 
-    @Test("whoever goes on talking after its key was revoked is not heard, and its connection is cut", arguments: kinds)
+    @Test(
+        "whoever goes on talking after its key was revoked is told why, is not heard, and its connection is cut",
+        arguments: kinds)
     func revokedAndStubborn(kind: String) async throws {
         let mallory = try keys.worker()
         let cluster = try await makeCluster(.exact, bind: endpoint(kind))
         let raw = try RawWorker(joining: cluster.coordinator.endpoint, protection: mallory.protection)
         let monitor = try (control: SocketMonitor(raw.control.socket), data: SocketMonitor(raw.data.socket))
         try await cluster.ready(workers: 2)
-        try keys.revoke(mallory.pair)
-        try await eventually("it is gone") { cluster.coordinator.status.workers.count == 1 }
         let heartbeat = ControlMessage.heartbeat.encoded()
         let answer = DataMessage.response(epoch: 1, sequence: 1, assignments: 1).bytes
-        var events: Set<String> = []
+        let farewell = ControlMessage.leave(reason: "its key is not authorised any more")
+        var (events, wasTold) = (Set<String>(), Bool?.none)
+        let begin = ContinuousClock.now
+        try keys.revoke(mallory.pair)
         try await eventually("both connections are cut and not made again") {
             for (socket, frames) in [(raw.control, [heartbeat]), (raw.data, [answer, [1]])] {
                 for (index, frame) in frames.enumerated() {
                     _ = try? frame.withUnsafeBytes { try socket.socket.send($0, more: index + 1 < frames.count) }
                 }
             }
-            try? expectServing(cluster)
+            // Receives, and waits for nobody.
+            try? cluster.coordinator.executor.beginStep()
             for (name, monitor) in [("control", monitor.control), ("data", monitor.data)] {
-                while let event = try? monitor.next() { events.insert("\(name) \(event)") }
+                while let event = try? monitor.next() {
+                    events.insert("\(name) \(event)")
+                    guard wasTold == nil, event == .disconnected else { continue }
+                    wasTold = try? raw.nextWord(timeout: .zero) == farewell
+                    #expect(begin.duration(to: .now) > .seconds(1), "it had no time to hear why")
+                }
             }
             return events.isSuperset(of: [
                 "control disconnected", "control handshakeFailed(Cluster.HandshakeFailure.notAuthorized)",
                 "data disconnected", "data handshakeFailed(Cluster.HandshakeFailure.notAuthorized)",
             ])
         }
+        #expect(wasTold == true)
+        try expectServing(cluster)
         #expect(dropped(.unauthorizedKey, cluster) >= 3)
         #expect(cluster.coordinator.status.workers.allSatisfy { $0.name == "test" && $0.failures == 0 })
     }

@@ -2,11 +2,12 @@
 /// that receives.
 ///
 /// libzmq asks for a key when a connection is made, and never again: what a key that was revoked since sends is dropped
-/// here, and its connection cut.
+/// here, and the connection of who goes on talking is cut.
 struct KeyGate {
     private let admitted: AdmittedKeys?
-    /// A connection is cut once: what was received of it before comes here too, when its descriptor may be another's.
-    private var cut: Set<WorkerID> = []
+    /// Whose messages are dropped since when; nil: the connection is cut. It is cut once: what was received of it before
+    /// comes here too, when its descriptor may be another's.
+    private var refused: [WorkerID: ContinuousClock.Instant?] = [:]
     /// Where those were last heard whose connections are not to wait for another message.
     private var heard: [WorkerID: (key: PublicKey, connection: PeerConnection)] = [:]
     private var seenChanges = 0
@@ -24,7 +25,7 @@ struct KeyGate {
         guard let admitted else { return nil }
         let key: PublicKey? = if let owner, message.isFrom(owner) { owner } else { message.senderKey }
         guard let key, admitted.contains(key) else {
-            if isFirst(id) { socket.connection(of: message)?.cut() }
+            if isToCut(id) { socket.connection(of: message)?.cut() }
             throw WireError(.unauthorizedKey)
         }
         guard owner == nil || owner == key else { throw WireError(.foreignIdentity) }
@@ -44,12 +45,24 @@ struct KeyGate {
         seenChanges = admitted.changes
         for (id, (key, connection)) in heard where !admitted.contains(key) {
             heard[id] = nil
-            if isFirst(id) { connection.cut() }
+            refused[id] = .some(nil)
+            connection.cut()
         }
     }
 
     /// Whether something may be sent to whoever has this key.
     func admits(_ key: PublicKey?) -> Bool { key.map { admitted?.contains($0) ?? true } ?? (admitted == nil) }
 
-    private mutating func isFirst(_ id: WorkerID) -> Bool { cut.count < 4096 && cut.insert(id).inserted }
+    private mutating func isToCut(_ id: WorkerID) -> Bool {
+        guard let begin = refused[id] else {
+            if refused.count < 4096 { refused[id] = ContinuousClock.now }
+            return false
+        }
+        guard let begin, begin.duration(to: .now) >= Self.farewell else { return false }
+        refused[id] = .some(nil)
+        return true
+    }
+
+    /// A worker is told why it has to go, and then goes by itself: cut off at once, it could not know.
+    private static let farewell = Duration.seconds(1)
 }
