@@ -1,6 +1,6 @@
 // Attention over pages of keys and values, written once for every instruction set that has `vectors.h`.
 // The including file chooses how much fits its registers: ATTENTION_SCORES vectors of scores, for
-// ATTENTION_SCORE_HEADS heads, and ATTENTION_CHUNKS vectors of values for each of ATTENTION_HEADS heads.
+// ATTENTION_SCORE_HEADS heads, and ATTENTION_CHUNKS vectors of values, one or an even number, for each of ATTENTION_HEADS.
 #ifndef SHOAL_ATTENTION_H
 #define SHOAL_ATTENTION_H
 
@@ -9,9 +9,17 @@
 /// A page is asked for while this many before it are worked on: each lies elsewhere, which the hardware cannot foresee.
 #define PAGES_AHEAD 2
 
+/// Into the second-level cache: more can be under way to it than to the first.
+INLINE void ask_for(const char *address, ptrdiff_t ahead) {
+    __builtin_prefetch((const void *)((uintptr_t)address + (uintptr_t)ahead), 0, 2);
+}
+
 /// Positions whose values are added up for all heads, one set of them after the other, before the next ones': they stay in
 /// the core's first cache meanwhile. A sum goes on where it was, so that its value does not depend on this.
 #define VALUES_AT_ONCE 256
+
+/// Heads that are worked on together.
+#define GROUP_HEADS 8
 
 INLINE size_t element_bytes(shoal_kv_format format) {
     return format == SHOAL_KV_F32 ? sizeof(float) : format == SHOAL_KV_BF16 ? sizeof(uint16_t) : sizeof(int8_t);
@@ -60,6 +68,38 @@ INLINE const char *kv_next(kv_cursor *cursor) {
     return row;
 }
 
+/// Thirty-two elements. Those of bfloat16 come as the even ones and the odd ones, which a shift and a mask give, where
+/// bringing them in order would cost as much again.
+INLINE void load_two(const char *elements, shoal_kv_format format, f32x16 two[2]) {
+    if (format == SHOAL_KV_BF16) {
+        u32x16 pairs;
+        memcpy(&pairs, elements, sizeof pairs);
+        two[0] = from_bits(pairs << 16);
+        two[1] = from_bits(pairs & 0xffff0000u);
+    } else if (format == SHOAL_KV_F32) {
+        memcpy(two, elements, 2 * sizeof *two);
+    } else {
+        i8x16 values[2];
+        memcpy(values, elements, sizeof values);
+        for (int i = 0; i < 2; i++)
+            two[i] = __builtin_convertvector(__builtin_convertvector(values[i], i32x16), f32x16);
+    }
+}
+
+/// From the order in which `load_two` gives elements to their own, and back.
+INLINE void bring_in_order(shoal_kv_format format, f32x16 two[2]) {
+    if (format != SHOAL_KV_BF16) return;
+    f32x16 even = two[0], odd = two[1];
+    two[0] = SHUFFLE(even, odd, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    two[1] = SHUFFLE(even, odd, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+INLINE void bring_apart(shoal_kv_format format, f32x16 two[2]) {
+    if (format != SHOAL_KV_BF16) return;
+    f32x16 low = two[0], high = two[1];
+    two[0] = SHUFFLE(low, high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    two[1] = SHUFFLE(low, high, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+}
+
 /// Sixteen elements of a row from `index` on, of which `left` exist. int8 rows are padded, so that all sixteen can be
 /// read.
 INLINE f32x16 load_kv(const char *row, size_t dim, size_t index, size_t left, shoal_kv_format format) {
@@ -73,32 +113,51 @@ INLINE f32x16 load_kv(const char *row, size_t dim, size_t index, size_t left, sh
     return __builtin_convertvector(__builtin_convertvector(values, i32x16), f32x16) * splat_bf16(scale);
 }
 
-/// The element `d` of sixteen keys from `slot` on, of a head whose keys in this page begin at `keys`.
-INLINE f32x16 load_keys(const char *keys, shoal_kv_format format, size_t page_tokens, size_t d, size_t slot) {
-    size_t at = d * page_tokens + slot;
-    if (format == SHOAL_KV_F32) return load((const float *)(const void *)keys + at, LANES);
-    if (format == SHOAL_KV_BF16) return load_bf16((const uint16_t *)(const void *)keys + at, LANES);
-    i8x16 values;
-    memcpy(&values, keys + at, sizeof values);
-    return __builtin_convertvector(__builtin_convertvector(values, i32x16), f32x16);
+/// The same of thirty-two, as `load_two` gives them.
+INLINE void load_two_kv(const char *row, size_t dim, size_t index, shoal_kv_format format, f32x16 two[2]) {
+    load_two(row + index * element_bytes(format), format, two);
+    if (format != SHOAL_KV_Q8) return;
+    size_t padded = (dim + SHOAL_BLOCK - 1) / SHOAL_BLOCK * SHOAL_BLOCK;
+    for (size_t i = 0; i < 2; i++) {
+        uint16_t scale;
+        memcpy(&scale, row + padded + (index + i * LANES) / SHOAL_BLOCK * sizeof scale, sizeof scale);
+        two[i] *= splat_bf16(scale);
+    }
 }
 
-/// sums[h * vectors + v] += q[h][begin..<end] · those elements of the keys, while those that lie `ahead` are asked for.
+/// Element after element of sixteen keys, or of twice sixteen, as they lie one behind the other in a page.
+INLINE void load_keys(int vectors, const char *keys, shoal_kv_format format, f32x16 *out) {
+    if (vectors == 2) return load_two(keys, format, out);
+    if (format != SHOAL_KV_Q8) {
+        *out = load_kv(keys, LANES, 0, LANES, format);
+    } else {
+        i8x16 values;
+        memcpy(&values, keys, sizeof values);
+        *out = __builtin_convertvector(__builtin_convertvector(values, i32x16), f32x16);
+    }
+}
+
+/// sums[h * vectors + v] += q[h][begin..<end] · those elements of the keys, while those that lie `ahead` are asked for. The
+/// keys are in the order in which they are loaded.
 INLINE void add_scores(
     int heads, int vectors, const char *keys, ptrdiff_t ahead, shoal_kv_format format, size_t page_tokens, size_t slot,
     const float *q, size_t dim, size_t begin, size_t end, f32x16 *sums) {
     size_t element = element_bytes(format);
+    f32x16 own[ATTENTION_SCORES];  // which no pointer leads to, and so stay in registers
+#pragma clang loop unroll(full)
+    for (int j = 0; j < heads * vectors; j++) own[j] = sums[j];
     for (size_t d = begin; d < end; d++) {
-        __builtin_prefetch(
-            (const void *)((uintptr_t)keys + (uintptr_t)ahead + (d * page_tokens + slot) * element));
+        const char *elements = keys + (d * page_tokens + slot) * element;
+        ask_for(elements, ahead);
+        f32x16 key[2];
+        load_keys(vectors, elements, format, key);
 #pragma clang loop unroll(full)
-        for (int v = 0; v < vectors; v++) {
-            f32x16 key = load_keys(keys, format, page_tokens, d, slot + (size_t)v * LANES);
-#pragma clang loop unroll(full)
-            for (int h = 0; h < heads; h++)
-                sums[h * vectors + v] = fma16(splat(q[(size_t)h * dim + d]), key, sums[h * vectors + v]);
-        }
+        for (int h = 0; h < heads; h++)
+            for (int v = 0; v < vectors; v++)
+                own[h * vectors + v] = fma16(splat(q[(size_t)h * dim + d]), key[v], own[h * vectors + v]);
     }
+#pragma clang loop unroll(full)
+    for (int j = 0; j < heads * vectors; j++) sums[j] = own[j];
 }
 
 /// The dot products of the heads' queries with `vectors` times sixteen keys of one page.
@@ -142,6 +201,7 @@ INLINE void attention_scores(
             dots_of_keys(heads, most, page, ahead, format, kv->page_tokens, slot, q, kv->head_dim, dots);
         else
             dots_of_keys(heads, 1, page, ahead, format, kv->page_tokens, slot, q, kv->head_dim, dots);
+        for (size_t h = 0; vectors == 2 && h < (size_t)heads; h++) bring_in_order(format, dots + h * 2);
         for (size_t v = 0; v < vectors; v++) {
             size_t from = at + v * LANES, begin = from < first ? first : from, end = smaller(from + LANES, last + 1);
             for (size_t h = 0; h < (size_t)heads; h++) {
@@ -154,34 +214,38 @@ INLINE void attention_scores(
     }
 }
 
-/// out[h][d...] += Σ p[h][i] v[i][d...] of `count` positions, for `heads` heads and `chunks` vectors of elements, the last
-/// of which has `last_left` of them.
+/// out[h][d...] += Σ p[h][i] v[i][d...] of `count` positions, for `heads` heads and an even number `chunks` of vectors of
+/// elements; or for a single one, of which `left` elements exist.
 INLINE void attention_values(
-    kv_cursor cursor, int heads, int chunks, size_t last_left, shoal_kv_format format, const float *p, size_t keys,
+    kv_cursor cursor, int heads, int chunks, size_t left, shoal_kv_format format, const float *p, size_t keys,
     size_t count, size_t d, float *out) {
     size_t dim = cursor.kv->head_dim, element = element_bytes(format);
     f32x16 sums[ATTENTION_HEADS * ATTENTION_CHUNKS];
-    for (int h = 0; h < heads; h++)
+    for (int h = 0; h < heads; h++) {
         for (int c = 0; c < chunks; c++)
-            sums[h * chunks + c] =
-                load(out + (size_t)h * dim + d + (size_t)c * LANES, c + 1 < chunks ? LANES : last_left);
+            sums[h * chunks + c] = load(out + (size_t)h * dim + d + (size_t)c * LANES, left);
+        for (int c = 0; c + 1 < chunks; c += 2) bring_apart(format, sums + h * chunks + c);
+    }
     for (size_t i = 0; i < count; i++) {
         const char *row = kv_next(&cursor);
+        f32x16 values[ATTENTION_CHUNKS];
         for (int c = 0; c < chunks; c++) {
             size_t at = d + (size_t)c * LANES;
-            if ((size_t)c * LANES * element % 64 == 0)
-                __builtin_prefetch((const void *)((uintptr_t)row + (uintptr_t)cursor.ahead + at * element));
-            f32x16 value = load_kv(row, dim, at, c + 1 < chunks ? LANES : last_left, format);
-            for (int h = 0; h < heads; h++)
-                sums[h * chunks + c] = fma16(splat(p[(size_t)h * keys + i]), value, sums[h * chunks + c]);
+            if ((size_t)c * LANES * element % 64 == 0) ask_for(row + at * element, cursor.ahead);
+            if (chunks == 1)
+                values[c] = load_kv(row, dim, at, left, format);
+            else if (c % 2 == 0)
+                load_two_kv(row, dim, at, format, values + c);
         }
+        for (int h = 0; h < heads; h++)
+            for (int c = 0; c < chunks; c++)
+                sums[h * chunks + c] = fma16(splat(p[(size_t)h * keys + i]), values[c], sums[h * chunks + c]);
     }
-    for (int h = 0; h < heads; h++)
-        for (int c = 0; c < chunks; c++) {
-            size_t at = d + (size_t)c * LANES;
-            size_t left = c + 1 < chunks ? LANES : last_left;
-            store(out + (size_t)h * dim + at, sums[h * chunks + c], left);
-        }
+    for (int h = 0; h < heads; h++) {
+        for (int c = 0; c + 1 < chunks; c += 2) bring_in_order(format, sums + h * chunks + c);
+        for (int c = 0; c < chunks; c++)
+            store(out + (size_t)h * dim + d + (size_t)c * LANES, sums[h * chunks + c], left);
+    }
 }
 
 /// All elements of `heads` heads.
@@ -195,34 +259,53 @@ INLINE void attention_heads(
     if (d < dim) attention_values(cursor, heads, 1, dim - d, format, p, keys, count, d, out);
 }
 
-INLINE void attention_of(
-    const shoal_kv_pages *kv, shoal_kv_format format, size_t kv_head, size_t group, const float *q,
-    const uint16_t *sinks, float scale, size_t first, size_t last, float *scores, float *denominators, float *out) {
+/// `heads` heads, at most GROUP_HEADS.
+INLINE void attention_group(
+    const shoal_kv_pages *kv, shoal_kv_format format, size_t kv_head, int heads, const float *q, const uint16_t *sinks,
+    float scale, size_t first, size_t last, float *scores, float *denominators, float *out) {
     size_t keys = last - first + 1, dim = kv->head_dim;
-    size_t h = 0;
-    for (; h + ATTENTION_SCORE_HEADS <= group; h += ATTENTION_SCORE_HEADS)
+    int h = 0;
+    for (; h + ATTENTION_SCORE_HEADS <= heads; h += ATTENTION_SCORE_HEADS)
         attention_scores(
-            ATTENTION_SCORE_HEADS, kv, format, kv_head, q + h * dim, scale, first, last, scores + h * keys);
-    for (; h < group; h++)
-        attention_scores(1, kv, format, kv_head, q + h * dim, scale, first, last, scores + h * keys);
+            ATTENTION_SCORE_HEADS, kv, format, kv_head, q + (size_t)h * dim, scale, first, last,
+            scores + (size_t)h * keys);
+    for (; h < heads; h++)
+        attention_scores(1, kv, format, kv_head, q + (size_t)h * dim, scale, first, last, scores + (size_t)h * keys);
 
-    for (h = 0; h < group; h++) {
-        float *score = scores + h * keys, sink = shoal_bf16(sinks[h]);
-        float maximum = maximum_of(score, keys, sink);
-        denominators[h] = sum_exp(score, keys, maximum, score) + shoal_exp(sink - maximum);
+    float maxima[GROUP_HEADS];
+    f32x16 sums[GROUP_HEADS];
+    for (h = 0; h < heads; h++) {
+        maxima[h] = maximum_of(scores + (size_t)h * keys, keys, shoal_bf16(sinks[h]));
+        sums[h] = splat(0);
     }
-
-    memset(out, 0, group * dim * sizeof *out);
+    memset(out, 0, (size_t)heads * dim * sizeof *out);
     for (size_t at = 0; at < keys; at += VALUES_AT_ONCE) {
         kv_cursor value = kv_at(kv, format, kv_head, first + at, last);
         size_t count = smaller(VALUES_AT_ONCE, keys - at);
-        for (h = 0; h + ATTENTION_HEADS <= group; h += ATTENTION_HEADS)
-            attention_heads(value, ATTENTION_HEADS, format, scores + h * keys + at, keys, count, out + h * dim);
-        for (; h < group; h++)
-            attention_heads(value, 1, format, scores + h * keys + at, keys, count, out + h * dim);
+        for (h = 0; h < heads; h++) {
+            float *score = scores + (size_t)h * keys + at;
+            for (size_t i = 0; i < count; i += LANES)
+                sums[h] = add_exp(sums[h], score + i, count - i, maxima[h], score + i);
+        }
+        for (h = 0; h + ATTENTION_HEADS <= heads; h += ATTENTION_HEADS)
+            attention_heads(
+                value, ATTENTION_HEADS, format, scores + (size_t)h * keys + at, keys, count, out + (size_t)h * dim);
+        for (; h < heads; h++)
+            attention_heads(value, 1, format, scores + (size_t)h * keys + at, keys, count, out + (size_t)h * dim);
     }
-    for (h = 0; h < group; h++)
-        for (size_t d = 0; d < dim; d++) out[h * dim + d] /= denominators[h];
+    for (h = 0; h < heads; h++) {
+        denominators[h] = reduce(sums[h]) + shoal_exp(shoal_bf16(sinks[h]) - maxima[h]);
+        for (size_t d = 0; d < dim; d++) out[(size_t)h * dim + d] /= denominators[h];
+    }
+}
+
+INLINE void attention_of(
+    const shoal_kv_pages *kv, shoal_kv_format format, size_t kv_head, size_t group, const float *q,
+    const uint16_t *sinks, float scale, size_t first, size_t last, float *scores, float *denominators, float *out) {
+    for (size_t h = 0; h < group; h += GROUP_HEADS)
+        attention_group(
+            kv, format, kv_head, (int)smaller(GROUP_HEADS, group - h), q + h * kv->head_dim, sinks + h, scale, first,
+            last, scores + h * (last - first + 1), denominators + h, out + h * kv->head_dim);
 }
 
 static void attention(

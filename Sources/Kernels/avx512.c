@@ -22,8 +22,8 @@
 #define F32_TOKENS 4
 #define ATTENTION_SCORES 16
 #define ATTENTION_SCORE_HEADS 8
-#define ATTENTION_HEADS 4
-#define ATTENTION_CHUNKS 4
+#define ATTENTION_HEADS 8
+#define ATTENTION_CHUNKS 2
 
 #include "vectors.h"
 #include "q8_slice.h"

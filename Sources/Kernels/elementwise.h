@@ -143,21 +143,19 @@ INLINE float maximum_of(const float *x, size_t count, float floor) {
     return maximum;
 }
 
-/// Σ exp(x - maximum) in sixteen partial sums; the terms go to `terms` unless it is NULL.
-INLINE float sum_exp(const float *x, size_t count, float maximum, float *terms) {
-    f32x16 sums = splat(0);
-    for (size_t i = 0; i < count; i += LANES) {
-        f32x16 term = exp16(load(x + i, count - i) - maximum);
-        sums = lanes_below(count - i) ? sums + term : sums;
-        if (terms) store(terms + i, term, count - i);
-    }
-    return reduce(sums);
+/// sums + exp(x - maximum) for up to sixteen elements of which `left` exist; the terms go to `terms` unless it is NULL.
+INLINE f32x16 add_exp(f32x16 sums, const float *x, size_t left, float maximum, float *terms) {
+    f32x16 term = exp16_below_zero(load(x, left) - maximum);
+    if (terms) store(terms, term, left);
+    return lanes_below(left) ? sums + term : sums;
 }
 
 static void max_and_sum_exp(const float *x, size_t count, float *max, float *sum) {
     float maximum = maximum_of(x, count, x[0]) + 0.0f;  // a zero maximum is +0, whichever zero came first
+    f32x16 sums = splat(0);
+    for (size_t i = 0; i < count; i += LANES) sums = add_exp(sums, x + i, count - i, maximum, NULL);
     *max = maximum;
-    *sum = sum_exp(x, count, maximum, NULL);
+    *sum = reduce(sums);
 }
 
 static void exp_weights(const float *x, size_t count, float max, float temperature, float *out, float *sum) {

@@ -91,11 +91,12 @@ INLINE float reduce(f32x16 p) {
     return (four.x + four.z) + (four.y + four.w);
 }
 
-/// shoal_exp, lane by lane.
-INLINE f32x16 exp16(f32x16 x) {
-    f32x16 tame = x >= -87.3f && x <= 88.7f ? x : splat(0);  // so that every lane converts to an integer
-    f32x16 n = __builtin_elementwise_rint(tame * 1.44269504088896341f);
-    f32x16 r = fma16(n, splat(-0.693359375f), tame);
+/// Where shoal_exp gives zero.
+#define EXP_LEAST -87.3f
+
+/// For n = rint(x / ln 2): exp(x - n ln 2).
+INLINE f32x16 exp_of_rest(f32x16 x, f32x16 n) {
+    f32x16 r = fma16(n, splat(-0.693359375f), x);
     r = fma16(n, splat(2.12194440e-4f), r);
     f32x16 p = splat(1.9875691500e-4f);
     p = fma16(p, r, splat(1.3981999507e-3f));
@@ -103,13 +104,30 @@ INLINE f32x16 exp16(f32x16 x) {
     p = fma16(p, r, splat(4.1665795894e-2f));
     p = fma16(p, r, splat(1.6666665459e-1f));
     p = fma16(p, r, splat(5.0000001201e-1f));
-    p = fma16(p, r * r, r) + 1.0f;
+    return fma16(p, r * r, r) + 1.0f;
+}
+
+INLINE f32x16 rint_log2e(f32x16 x) { return __builtin_elementwise_rint(x * 1.44269504088896341f); }
+
+/// shoal_exp, lane by lane.
+INLINE f32x16 exp16(f32x16 x) {
+    f32x16 tame = x >= EXP_LEAST && x <= 88.7f ? x : splat(0);  // so that every lane converts to an integer
+    f32x16 n = rint_log2e(tame);
     i32x16 whole = __builtin_convertvector(n, i32x16), half = whole >> 1;
     f32x16 low = (f32x16)((half + 127) << 23);
     f32x16 high = (f32x16)((whole - half + 127) << 23);
-    p = p * low * high;
-    p = x < -87.3f ? splat(0) : p;
+    f32x16 p = exp_of_rest(tame, n) * low * high;
+    p = x < EXP_LEAST ? splat(0) : p;
     p = x > 88.7f ? splat(INFINITY) : p;
+    return x != x ? x : p;
+}
+
+/// The same of what is not above zero: down to EXP_LEAST the power of two needs no halving, for it is a normal number.
+INLINE f32x16 exp16_below_zero(f32x16 x) {
+    f32x16 tame = larger(x, splat(EXP_LEAST));
+    f32x16 n = rint_log2e(tame);
+    f32x16 p = exp_of_rest(tame, n) * (f32x16)((__builtin_convertvector(n, i32x16) + 127) << 23);
+    p = x < EXP_LEAST ? splat(0) : p;
     return x != x ? x : p;
 }
 

@@ -46,7 +46,7 @@ def kernel_work(clang, tmp_path_factory):
         ("avx2", "q8", 1, 0.145),
         ("avx2", "q16", 1, 0.226),
         ("avx2", "q16", 64, 11.38),
-        ("avx2", "attention", 16, 2.24),
+        ("avx2", "attention", 16, 2.10),
         ("scalar", "mxfp4", 1, 3.01),
     ],
 )
