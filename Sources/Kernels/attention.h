@@ -9,11 +9,6 @@
 /// A page is asked for while this many before it are worked on: each lies elsewhere, which the hardware cannot foresee.
 #define PAGES_AHEAD 2
 
-/// Into the second-level cache: more can be under way to it than to the first.
-INLINE void ask_for(const char *address, ptrdiff_t ahead) {
-    __builtin_prefetch((const void *)((uintptr_t)address + (uintptr_t)ahead), 0, 2);
-}
-
 /// Positions whose values are added up for all heads, one set of them after the other, before the next ones': they stay in
 /// the core's first cache meanwhile. A sum goes on where it was, so that its value does not depend on this.
 #define VALUES_AT_ONCE 256
@@ -148,7 +143,7 @@ INLINE void add_scores(
     for (int j = 0; j < heads * vectors; j++) own[j] = sums[j];
     for (size_t d = begin; d < end; d++) {
         const char *elements = keys + (d * page_tokens + slot) * element;
-        ask_for(elements, ahead);
+        ask_for((uintptr_t)elements + (uintptr_t)ahead);
         f32x16 key[2];
         load_keys(vectors, elements, format, key);
 #pragma clang loop unroll(full)
@@ -231,7 +226,7 @@ INLINE void attention_values(
         f32x16 values[ATTENTION_CHUNKS];
         for (int c = 0; c < chunks; c++) {
             size_t at = d + (size_t)c * LANES;
-            if ((size_t)c * LANES * element % 64 == 0) ask_for(row + at * element, cursor.ahead);
+            if ((size_t)c * LANES * element % 64 == 0) ask_for((uintptr_t)row + (uintptr_t)cursor.ahead + at * element);
             if (chunks == 1)
                 values[c] = load_kv(row, dim, at, left, format);
             else if (c % 2 == 0)

@@ -44,15 +44,16 @@ INLINE void move_sums(int is_after, int tiles, f32x16 *sums, const q8_slice *x, 
     }
 }
 
-/// Blocks [block, block + blocks) of the slice, for all its tokens; with the first of these `ahead_bytes` a block are
-/// asked for.
+/// Blocks [block, block + blocks) of the slice, for all its tokens. Meanwhile `ahead_bytes` a block are asked for, by each
+/// group its part: the memory must not wait for the groups behind the first.
 INLINE void q8_tile_group(
     product_kind kind, int tiles, const tile_blocks *w, const q8_slice *x, size_t block, size_t blocks,
     size_t ahead_bytes, f32x16 *sums) {
     tile_blocks part = *w;
-    part.ahead_lines = ahead_bytes / 64;
-    for (size_t group = 0; group < x->groups; group++, part.ahead_lines = 0) {
+    size_t lines = ahead_bytes / 64;
+    for (size_t group = 0; group < x->groups; group++) {
         size_t begin = group_begin(x, group), tokens = group_begin(x, group + 1) - begin;
+        part.ahead_lines = lines * (group + 1) / x->groups - lines * group / x->groups;
         size_t at = begin * x->blocks + block * tokens;
         f32x16 *group_sums = sums + (size_t)tiles * begin;
         switch (tokens) {  // a constant in the inner loop
@@ -67,6 +68,7 @@ INLINE void q8_tile_group(
             case 8: q8_products(kind, tiles, 8, &part, x, at, blocks, group_sums); break;
 #endif
         }
+        part.ahead += blocks * part.ahead_lines * 64;
     }
 }
 
@@ -123,7 +125,7 @@ INLINE void mxfp4_tiles(
             const uint8_t *const *codes = rows.codes + tile * SHOAL_TILE_ROWS;
             mxfp4_anchors(rows.scales + tile * SHOAL_TILE_ROWS, row_blocks, first_block + b, blocks, scales[tile]);
             for (size_t i = 0; i < blocks; i++) {
-                if (i % 4 == 0) __builtin_prefetch(next_scales + (2 * b + tile * blocks + i) * SHOAL_TILE_ROWS);
+                if (i % 4 == 0) ask_for((uintptr_t)next_scales + (2 * b + tile * blocks + i) * SHOAL_TILE_ROWS);
                 decode_mxfp4_block(codes, (first_block + b + i) * (SHOAL_BLOCK / 2), values[tile][i]);
             }
         }

@@ -50,7 +50,7 @@ typedef struct {
 
 INLINE void prefetch_ahead(const tile_blocks *w, size_t block) {
     for (size_t line = 0; line < w->ahead_lines; line++)
-        __builtin_prefetch((const void *)((uintptr_t)w->ahead + (block * w->ahead_lines + line) * 64));
+        ask_for((uintptr_t)w->ahead + (block * w->ahead_lines + line) * 64);
 }
 
 typedef uint8_t u8x64 __attribute__((ext_vector_type(64)));

@@ -64,6 +64,10 @@ INLINE f32x16 splat_bf16(uint16_t x) {
     return from_bits((u32x16)(u16x32)(x) << 16);
 }
 
+/// Asks for a cache line that will be wanted a while later, at an address where there may be nothing. It comes to the
+/// second-level cache: more lines can be on their way there than to the first.
+INLINE void ask_for(uintptr_t address) { __builtin_prefetch((const void *)address, 0, 2); }
+
 /// Lanes that hold one of the first `left` elements.
 INLINE i32x16 lanes_below(size_t left) {
     const i32x16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
