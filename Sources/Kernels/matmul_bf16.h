@@ -108,7 +108,7 @@ INLINE void bf16_products(
     uintptr_t ahead = (uintptr_t)w->ahead + row / BF16_ROWS * w->steps * w->ahead_bytes;
     size_t whole = w->steps - (form == IN_BF16 && w->last_columns < PAIR_COLUMNS);
     for (size_t step = 0; step < whole; step++) {
-        for (size_t line = 0; line < w->ahead_bytes; line += 64) __builtin_prefetch((const void *)(ahead + line));
+        for (size_t line = 0; line < w->ahead_bytes; line += 64) ask_for(ahead + line);
         ahead += w->ahead_bytes;
         bf16_step(form, tokens, w, row, x, x_stride, step, PAIR_COLUMNS, p);
     }
@@ -169,7 +169,7 @@ typedef struct {
 /// The last sixteen scales of a row may have been prepared before.
 INLINE void prepare_scales(const uint8_t *scales, size_t count, size_t ahead, uint32_t *prepared) {
     for (size_t done = 0; done < count; done += LANES) {
-        __builtin_prefetch((const void *)((uintptr_t)scales + done + ahead));
+        ask_for((uintptr_t)scales + done + ahead);
         size_t at = done + LANES <= count || count < LANES ? done : count - LANES;
         u8x16 some = 0;
         if (count < LANES)

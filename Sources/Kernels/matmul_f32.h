@@ -102,7 +102,7 @@ static void decode_bf16_row(const void *matrix, size_t n, size_t column, size_t 
     const uint16_t *row = w->values + n * w->columns + column;
     // The last vector is stored whole, so that the products may read it whole; SLICE_COLUMNS leaves room for it.
     for (size_t k = 0; k < width; k += LANES) {
-        __builtin_prefetch((const void *)((uintptr_t)(row + k) + F32_ROWS * w->columns * sizeof *row));
+        ask_for((uintptr_t)(row + k) + F32_ROWS * w->columns * sizeof *row);
         store(out + k, load_bf16(row + k, width - k), LANES);
     }
 }

@@ -106,7 +106,7 @@ INLINE void few_products(
 #pragma clang loop unroll(full)
             for (size_t r = 0; r < 4; r++) {
                 size_t at = (quarter * 4 + r) * row_bytes + quad * sizeof(u8x64);
-                __builtin_prefetch((const void *)ahead);
+                ask_for(ahead);
                 ahead += sizeof(u8x64);
                 u8x64 bytes;
                 memcpy(&bytes, codes + at, sizeof bytes);
@@ -155,7 +155,7 @@ INLINE void few_tile(
         float anchors[SCALES_AT_ONCE * LANES] __attribute__((aligned(64)));
         mxfp4_anchors(scales, row_blocks, first, SCALES_AT_ONCE, anchors);
         for (size_t line = 0; line < SCALES_AT_ONCE * SHOAL_TILE_ROWS; line += 64)
-            __builtin_prefetch((const void *)((uintptr_t)scales[0] + ahead + line));
+            ask_for((uintptr_t)scales[0] + ahead + line);
         few_products(
             tokens, codes + first * (SHOAL_BLOCK / 2), (uintptr_t)codes + ahead * (SHOAL_BLOCK / 2), row_bytes, anchors,
             slice, x, (b - first) / QUAD, sums);
