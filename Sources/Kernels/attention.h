@@ -63,6 +63,12 @@ INLINE const char *kv_next(kv_cursor *cursor) {
     return row;
 }
 
+INLINE f32x16 load_int8(const char *elements) {
+    i8x16 values;
+    memcpy(&values, elements, sizeof values);
+    return __builtin_convertvector(__builtin_convertvector(values, i32x16), f32x16);
+}
+
 /// Thirty-two elements. Those of bfloat16 come as the even ones and the odd ones, which a shift and a mask give, where
 /// bringing them in order would cost as much again.
 INLINE void load_two(const char *elements, shoal_kv_format format, f32x16 two[2]) {
@@ -74,10 +80,7 @@ INLINE void load_two(const char *elements, shoal_kv_format format, f32x16 two[2]
     } else if (format == SHOAL_KV_F32) {
         memcpy(two, elements, 2 * sizeof *two);
     } else {
-        i8x16 values[2];
-        memcpy(values, elements, sizeof values);
-        for (int i = 0; i < 2; i++)
-            two[i] = __builtin_convertvector(__builtin_convertvector(values[i], i32x16), f32x16);
+        for (int i = 0; i < 2; i++) two[i] = load_int8(elements + i * LANES);
     }
 }
 
@@ -95,41 +98,35 @@ INLINE void bring_apart(shoal_kv_format format, f32x16 two[2]) {
     two[1] = SHUFFLE(low, high, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
 }
 
+/// In every lane the scale of a row's int8 element `index`.
+INLINE f32x16 scale_of(const char *row, size_t dim, size_t index) {
+    size_t padded = (dim + SHOAL_BLOCK - 1) / SHOAL_BLOCK * SHOAL_BLOCK;
+    uint16_t scale;
+    memcpy(&scale, row + padded + index / SHOAL_BLOCK * sizeof scale, sizeof scale);
+    return splat_bf16(scale);
+}
+
 /// Sixteen elements of a row from `index` on, of which `left` exist. int8 rows are padded, so that all sixteen can be
 /// read.
 INLINE f32x16 load_kv(const char *row, size_t dim, size_t index, size_t left, shoal_kv_format format) {
     if (format == SHOAL_KV_F32) return load((const float *)(const void *)row + index, left);
     if (format == SHOAL_KV_BF16) return load_bf16((const uint16_t *)(const void *)row + index, left);
-    size_t padded = (dim + SHOAL_BLOCK - 1) / SHOAL_BLOCK * SHOAL_BLOCK;
-    i8x16 values;
-    uint16_t scale;
-    memcpy(&values, row + index, sizeof values);
-    memcpy(&scale, row + padded + index / SHOAL_BLOCK * sizeof scale, sizeof scale);
-    return __builtin_convertvector(__builtin_convertvector(values, i32x16), f32x16) * splat_bf16(scale);
+    return load_int8(row + index) * scale_of(row, dim, index);
 }
 
-/// The same of thirty-two, as `load_two` gives them.
+/// Thirty-two of them, as `load_two` gives them.
 INLINE void load_two_kv(const char *row, size_t dim, size_t index, shoal_kv_format format, f32x16 two[2]) {
     load_two(row + index * element_bytes(format), format, two);
     if (format != SHOAL_KV_Q8) return;
-    size_t padded = (dim + SHOAL_BLOCK - 1) / SHOAL_BLOCK * SHOAL_BLOCK;
-    for (size_t i = 0; i < 2; i++) {
-        uint16_t scale;
-        memcpy(&scale, row + padded + (index + i * LANES) / SHOAL_BLOCK * sizeof scale, sizeof scale);
-        two[i] *= splat_bf16(scale);
-    }
+    for (size_t i = 0; i < 2; i++) two[i] *= scale_of(row, dim, index + i * LANES);
 }
 
-/// Element after element of sixteen keys, or of twice sixteen, as they lie one behind the other in a page.
+/// One element of sixteen keys, or of twice sixteen, as they lie one behind the other in a page, without their scales.
 INLINE void load_keys(int vectors, const char *keys, shoal_kv_format format, f32x16 *out) {
-    if (vectors == 2) return load_two(keys, format, out);
-    if (format != SHOAL_KV_Q8) {
-        *out = load_kv(keys, LANES, 0, LANES, format);
-    } else {
-        i8x16 values;
-        memcpy(&values, keys, sizeof values);
-        *out = __builtin_convertvector(__builtin_convertvector(values, i32x16), f32x16);
-    }
+    if (vectors == 2)
+        load_two(keys, format, out);
+    else
+        *out = format == SHOAL_KV_Q8 ? load_int8(keys) : load_kv(keys, LANES, 0, LANES, format);
 }
 
 /// sums[h * vectors + v] += q[h][begin..<end] · those elements of the keys, while those that lie `ahead` are asked for. The
