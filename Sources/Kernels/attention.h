@@ -9,8 +9,8 @@
 /// A page is asked for while this many before it are worked on: each lies elsewhere, which the hardware cannot foresee.
 #define PAGES_AHEAD 2
 
-/// Positions whose values are added up for all heads, one set of them after the other, before the next ones': they stay in
-/// the core's first cache meanwhile. A sum goes on where it was, so that its value does not depend on this.
+/// Positions whose values are added up for all heads before the next ones', so that they stay in the core's own caches
+/// meanwhile. A sum goes on where it was, so that its value does not depend on this.
 #define VALUES_AT_ONCE 256
 
 /// Heads that are worked on together.

@@ -75,7 +75,9 @@ final class RawWorker: Sendable {
         let monitor = try SocketMonitor(data.socket)
         try data.socket.connect(Endpoint(assignment.dataEndpoint))
         var connecting = ZMQPoller([monitor.socket])
-        while try monitor.next() != .connected { _ = try connecting.wait(milliseconds: 10_000) }
+        while try monitor.next() != .connected {
+            guard try connecting.wait(milliseconds: 10_000) else { throw TimeoutError() }
+        }
         try control.send([ControlMessage.ready(epoch: assignment.epoch).encoded()])
     }
 

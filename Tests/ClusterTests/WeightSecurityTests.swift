@@ -94,7 +94,29 @@ import Transformer
         }
         try keys.revoke(member.pair)
         try await eventually("it is cut off") { (try? monitors.revoked.next()) == .disconnected }
+        try other.ask(.chunk(ExpertID(layer: 0, expert: 0), 0))
+        #expect(try other.weights.receive()?.count == 2)
         while let event = try monitors.kept.next() { #expect(event == .connected, "the other one is not") }
+    }
+
+    @Test("a worker's newer connection ends the one before, and is cut in its turn when the key is revoked")
+    func newerConnection() async throws {
+        defer { coordinator.shutdown() }
+        let raw = try RawFetcher(joining: coordinator.endpoint, shape: shape, protection: member.protection)
+        let newer = try RawSocket(
+            WeightsPeer(worker: raw.id, connection: 1), in: ZMQContext(), protection: member.protection)
+        let monitors = try (older: SocketMonitor(raw.weights.socket), newer: SocketMonitor(newer.socket))
+        let question = WeightsMessage.chunk(ExpertID(layer: 0, expert: 0), 0).encoded(digest: raw.model.digest)
+        #expect(try answer(to: raw.weights, asking: question)?.count == 2)
+        try newer.socket.connect(Endpoint(raw.model.weightsEndpoint))
+        #expect(try answer(to: newer, asking: question)?.count == 2)
+        try await eventually("the older one is cut off") { (try? monitors.older.next()) == .disconnected }
+        while try raw.weights.receive(timeout: .milliseconds(100)) != nil {}
+        #expect(try answer(to: raw.weights, asking: question) == nil, "it comes back, and is not heard")
+        try raw.control.send([ControlMessage.heartbeat.encoded()])
+        #expect(try answer(to: newer, asking: question)?.count == 2)
+        try keys.revoke(member.pair)
+        try await eventually("the newer one is cut off") { (try? monitors.newer.next()) == .disconnected }
     }
 
     @Test("a worker whose key is revoked gets no weights any more, and its connection is cut")

@@ -17,7 +17,7 @@ public final class ClusterExperts: ExpertExecutor, @unchecked Sendable {
     let counters: DropCounters
     let socket: ZMQSocket
     private var poller: ZMQPoller
-    var gate: KeyGate
+    var gate: KeyGate<WorkerID>
     let verifier: RowVerifier
     let arena = WireArena(capacity: 16_384)
     let incoming = ZMQMessage(), outgoing = ZMQMessage()

@@ -16,7 +16,7 @@ final class ControlLoop {
     private var links: [WorkerID: WorkerLink] = [:]
     private let keys: CoordinatorKeys?
     private let admitted: AdmittedKeys?
-    private var gate: KeyGate
+    private var gate: KeyGate<WorkerID>
     /// Whose the members' identities are; empty without keys.
     private var owners: [WorkerID: PublicKey] = [:]
     /// For which all members' keys are authorised.

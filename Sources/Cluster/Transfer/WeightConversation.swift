@@ -9,7 +9,8 @@ final class WeightConversation {
     private let socket: ZMQSocket
     private let counters: DropCounters
     private let members: Bulletin
-    private var gate: KeyGate
+    private var gate: KeyGate<WeightsPeer>
+    private var connections: WeightsConnections
     private let arena = WireArena(capacity: 4096)
     private let incoming = ZMQMessage(), outgoing = ZMQMessage()
     /// Who waits for manifests that are being made: each worker for so many as it fetches experts at once.
@@ -27,11 +28,12 @@ final class WeightConversation {
         self.counters = counters
         self.members = members
         gate = KeyGate(admitted)
+        connections = WeightsConnections(admitted)
     }
 
     /// Answers whoever waits for a manifest that is known by now, and then one question; false when there is none.
     func handleOne() throws -> Bool {
-        gate.cutRevoked()
+        connections.cutRevoked()
         try answerWaiting()
         guard try socket.receive(incoming) else { return false }
         let peer = WeightsPeer(incoming.bytes)
@@ -39,9 +41,9 @@ final class WeightConversation {
             guard let peer else { throw WireError(.unknownSender) }
             guard try socket.receiveMore(incoming) else { throw WireError(.wrongFrameCount) }
             let (isMember, owner) = members.membership(of: peer.worker)
-            let key = try gate.check(incoming, from: peer.worker, owner: owner, on: socket)
+            let key = try gate.check(incoming, from: peer, owner: owner, on: socket)
             guard isMember else { throw WireError(.unknownSender) }
-            gate.remember(incoming, from: peer.worker, key: key, on: socket)
+            try connections.heard(incoming, from: peer, key: key, on: socket)
             guard !incoming.hasMore else { throw WireError(.wrongFrameCount) }
             let question = try WeightsMessage.decode(incoming.bytes, model: model, arena: arena)
             switch question {
@@ -59,7 +61,7 @@ final class WeightConversation {
 
     private func answerWaiting() throws {
         for (peer, experts) in waiting {
-            guard members.membership(of: peer.worker).isMember else {
+            guard connections.contains(peer), members.membership(of: peer.worker).isMember else {
                 waiting[peer] = nil
                 continue
             }

@@ -277,7 +277,8 @@ final class WorkerSession {
     }
 
     private func send(_ message: ControlMessage) throws {
-        // A message that cannot be sent is one that the coordinator will miss: silence, which both sides understand.
+        // What waits while there is no connection may reach a coordinator that has forgotten this worker, and says so. What
+        // cannot even wait is one that the coordinator will miss: silence, which both sides understand.
         _ = try message.encoded().withUnsafeBytes { try control.send($0, more: false) }
     }
 }
@@ -301,7 +302,8 @@ private final class DataConnection {
         try socket.protect(protection)
         let requests: Int32 = 8
         try socket.limit(frameBytes: DataMessage.maximumFrameBytes(format), queue: requests)
-        // As many requests' parts: a coordinator that does not take its answers must not fill the memory.
+        // So many parts, at most three times as long as the least: a coordinator that does not take its answers must not
+        // fill the memory.
         try socket.limitSending(queue: requests * Int32(DataMessage.maximumAssignments / DataMessage.leastPart))
         try id.withUnsafeBytes(socket.setIdentity)
         monitor = try SocketMonitor(socket)
