@@ -257,8 +257,9 @@ final class WorkerSession {
             connecting.complain(at: now, worker.log)
             return nil
         case .handshakeFailed(let failure):
-            complaints.report(failure)
-            return .lost(.disconnected, "its data port does not let this worker in", wasServing: false)
+            let found = failure.advice(toWorkerWith: address.protection.keys).first?.1 ?? "\(failure)"
+            let reason = "its data port \(connecting.endpoint) does not let this worker in: \(found)"
+            return .lost(.disconnected, reason, wasServing: false)
         case .disconnected: return .lost(.disconnected, "the data connection was not made", wasServing: false)
         }
         self.connecting = nil
@@ -288,7 +289,7 @@ private final class DataConnection {
     let socket: ZMQSocket
     let monitor: SocketMonitor
     let format: ExpertRowFormat
-    private let endpoint: Endpoint
+    let endpoint: Endpoint
     private let patienceEnd = ContinuousClock.now + .seconds(5)
     private var hasComplained = false
 
