@@ -18,7 +18,7 @@ THREADS = os.cpu_count()
 
 
 def bandwidth(program):
-    lines = subprocess.run([program, str(THREADS), "2"], check=True, capture_output=True, text=True).stdout
+    lines = subprocess.run([program, str(THREADS), "4"], check=True, capture_output=True, text=True).stdout
     return max(float(line.split()[1]) for line in lines.splitlines())
 
 
