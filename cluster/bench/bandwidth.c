@@ -1,15 +1,10 @@
 // Prints how fast this machine's threads read memory together: for 1, 2, … threads one line "THREADS GB/s", the best of
-// so many rounds. Run it with `bandwidth [threads [rounds]]`; cluster/bench/serving compiles it.
+// so many rounds, every second of which asks ahead. Run it with `bandwidth [threads [rounds]]`; cluster/bench/serving compiles it.
+#include "reading.h"
 #include "together.h"
-#include <stdint.h>
-#include <string.h>
 
 // Larger than any last-level cache; each thread reads its own share.
 enum { BYTES = 768 << 20 };
-
-// So far ahead of the reading the second-level cache is asked for what comes, in every second round: while others keep the
-// memory busy, the hardware's own prefetching does not get all that there is.
-enum { AHEAD = 16 << 10 };
 
 static unsigned char *memory;
 
@@ -21,16 +16,7 @@ typedef struct {
 
 static void read_share(void *argument) {
     share *own = argument;
-    uint64_t sum[8] = {0};
-    for (size_t i = own->begin; i < own->end; i += 64) {
-        if (own->asks) __builtin_prefetch((const void *)((uintptr_t)memory + i + AHEAD), 0, 2);
-        for (size_t j = 0; j < 8; j++) {
-            uint64_t word;
-            memcpy(&word, memory + i + 8 * j, sizeof word);
-            sum[j] ^= word;
-        }
-    }
-    own->sum = sum[0] ^ sum[1] ^ sum[2] ^ sum[3] ^ sum[4] ^ sum[5] ^ sum[6] ^ sum[7];
+    own->sum = read_memory(memory + own->begin, own->end - own->begin, own->asks);
 }
 
 static double bandwidth(size_t threads, int asks) {

@@ -4,6 +4,7 @@
 // follow each other, so that a busy machine is unjust to all alike; the best round of each is printed. Run it with
 // `cluster/bench/kernels [rounds]`.
 #include "Kernels.h"
+#include "reading.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,19 +138,9 @@ static double pack(const shoal_kernels *kernels, size_t tokens, double *bytes) {
     return (double)ROWS * COLUMNS;
 }
 
-// As bandwidth.c reads; `asks`: for what comes, ahead.
 static double read_bandwidth(int asks) {
     double start = now();
-    uint64_t sum[8] = {0};
-    for (size_t i = 0; i < WEIGHT_BYTES; i += 64) {
-        if (asks) __builtin_prefetch((const void *)((uintptr_t)weights + i + (16 << 10)), 0, 2);
-        for (size_t j = 0; j < 8; j++) {
-            uint64_t word;
-            memcpy(&word, weights + i + 8 * j, sizeof word);
-            sum[j] ^= word;
-        }
-    }
-    volatile uint64_t kept = sum[0] ^ sum[1] ^ sum[2] ^ sum[3] ^ sum[4] ^ sum[5] ^ sum[6] ^ sum[7];
+    volatile uint64_t kept = read_memory(weights, WEIGHT_BYTES, asks);
     (void)kept;
     return WEIGHT_BYTES / (now() - start) / 1e9;
 }
