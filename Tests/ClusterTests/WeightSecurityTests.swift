@@ -104,7 +104,7 @@ import Transformer
         defer { coordinator.shutdown() }
         let raw = try RawFetcher(joining: coordinator.endpoint, shape: shape, protection: member.protection)
         let newer = try RawSocket(
-            WeightsPeer(worker: raw.id, connection: 1), in: ZMQContext(), protection: member.protection)
+            WeightsPeer(worker: raw.id, connection: 200), in: ZMQContext(), protection: member.protection)
         let monitors = try (older: SocketMonitor(raw.weights.socket), newer: SocketMonitor(newer.socket))
         let question = WeightsMessage.chunk(ExpertID(layer: 0, expert: 0), 0).encoded(digest: raw.model.digest)
         #expect(try answer(to: raw.weights, asking: question)?.count == 2)

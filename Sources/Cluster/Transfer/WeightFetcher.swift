@@ -10,7 +10,7 @@ final class WeightFetcher: @unchecked Sendable {  // Whoever starts a load has w
     private let id: WorkerID
     /// Of the load under way, and how many there have been.
     private var connection: Connection?
-    private var connections: UInt8 = 0
+    private var connections: UInt32 = 0
     private let counters: DropCounters
     private let log: Log
     private let arena = WireArena(capacity: 4096)

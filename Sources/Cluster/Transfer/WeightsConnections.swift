@@ -2,7 +2,7 @@
 /// alone. The one before is cut when another is heard, and the newest when its key is revoked, though it be silent.
 struct WeightsConnections {
     private struct Newest {
-        let number: UInt8
+        let number: UInt32
         let key: PublicKey?
         let connection: PeerConnection?
     }
@@ -23,7 +23,7 @@ struct WeightsConnections {
     ) throws(WireError) {
         guard !contains(peer) else { return }
         if let old = newest[peer.worker] {
-            guard Int8(bitPattern: peer.connection &- old.number) > 0 else { throw WireError(.unknownSender) }
+            guard peer.connection > old.number else { throw WireError(.unknownSender) }
             old.connection?.cut()
         }
         if newest.count >= 2 * Membership.maximumMembers { newest = newest.filter { $1.connection?.isOpen == true } }

@@ -5,27 +5,30 @@
 /// another peer is received, libzmq 4.3 may go on with the wrong peer's frames, or abort (fq.cpp).
 package struct WeightsPeer: Hashable, Sendable {
     package let worker: WorkerID
-    /// Counts the worker's connections, and begins anew after 255.
-    package let connection: UInt8
+    /// Counts the worker's connections, also those over which it never asks.
+    package let connection: UInt32
 
-    package init(worker: WorkerID, connection: UInt8) {
+    package init(worker: WorkerID, connection: UInt32) {
         self.worker = worker
         self.connection = connection
     }
 
-    /// Nil unless there are seventeen bytes.
+    /// Nil unless there are twenty bytes: the worker's, and the connection's number in little-endian order.
     package init?(_ bytes: UnsafeRawBufferPointer) {
-        guard let connection = bytes.last,
-            let worker = WorkerID(UnsafeRawBufferPointer(rebasing: bytes.dropLast()))
-        else { return nil }
-        self.init(worker: worker, connection: connection)
+        let size = MemoryLayout<UInt32>.size
+        guard bytes.count > size, let worker = WorkerID(UnsafeRawBufferPointer(rebasing: bytes.dropLast(size))) else {
+            return nil
+        }
+        let number = bytes.loadUnaligned(fromByteOffset: bytes.count - size, as: UInt32.self)
+        self.init(worker: worker, connection: UInt32(littleEndian: number))
     }
 
     package func withUnsafeBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
         try worker.withUnsafeBytes { id in
-            try withUnsafeTemporaryAllocation(byteCount: id.count + 1, alignment: 1) { buffer in
+            let size = id.count + MemoryLayout<UInt32>.size
+            return try withUnsafeTemporaryAllocation(byteCount: size, alignment: 1) { buffer in
                 buffer.copyMemory(from: id)
-                buffer[id.count] = connection
+                buffer.storeBytes(of: connection.littleEndian, toByteOffset: id.count, as: UInt32.self)
                 return try body(UnsafeRawBufferPointer(buffer))
             }
         }
