@@ -9,6 +9,7 @@
 #define TOKENS_AT_ONCE(kind, tiles, tokens) TOKENS
 #define PAIRED_TOKENS SIZE_MAX
 #define FEW_TOKENS 2
+#define FEW_TRANSPOSED 3
 #define MXFP4_OFFSET 12
 #define Q8_OFFSET 0
 #define BF16_ROWS 2
@@ -31,7 +32,7 @@ INLINE __m256i load_lanes(const uint8_t *const rows[8], int first, size_t offset
 
 /// Word i of the sixteen bytes at `offset` of each of sixteen rows, in order of rows: a 4x4 transposition of 32-bit
 /// words within each half of eight rows.
-INLINE void words_of_rows(const uint8_t *const rows[SHOAL_TILE_ROWS], size_t offset, u32x16 words[4]) {
+INLINE void words_of_rows(const uint8_t *const rows[SHOAL_TILE_ROWS], size_t offset, i32x16 words[4]) {
     __m256i halves[4][2];
     for (int half = 0; half < 2; half++) {
         const uint8_t *const *eight = rows + half * 8;
@@ -175,5 +176,5 @@ INLINE f32x16 e2m1_doubled(u32x16 codes) {
 #pragma clang attribute pop
 
 const shoal_kernels shoal_kernels_avx2 =
-    SHOAL_KERNELS(SHOAL_ISA_AVX2, "avx2", matmul_mxfp4_bf16, matmul_bf16_bf16);
+    SHOAL_KERNELS(SHOAL_ISA_AVX2, "avx2", OWN_INT8_PRODUCTS, OWN_BF16_PRODUCTS);
 #endif

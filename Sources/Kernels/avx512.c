@@ -6,15 +6,6 @@
 #pragma clang attribute push( \
     __attribute__((target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"))), apply_to = function)
 
-#define TOKENS 8
-// Whose sums, and those of their dot products, fit the registers. Seven of MXFP4 just do, which is a little slower than
-// six, but one group fewer where there are few.
-#define TOKENS_AT_ONCE(kind, tiles, tokens) \
-    ((tiles) == 1 ? TOKENS : (kind) == Q8_BY_16 ? 4 : (kind) == MXFP4_BY_8 && (tokens) <= 28 ? 7 : 6)
-#define PAIRED_TOKENS 16
-#define FEW_TOKENS 8
-#define MXFP4_OFFSET 12
-#define Q8_OFFSET 128
 #define BF16_ROWS 4
 #define BF16_TOKENS 4
 #define BF16_DIRECT_GROUPS 1
@@ -25,102 +16,7 @@
 #define ATTENTION_HEADS 8
 #define ATTENTION_CHUNKS 2
 
-#include "vectors.h"
-#include "q8_slice.h"
-
-INLINE __m512i load_lanes(const uint8_t *const rows[4 * 4], int first, size_t offset) {
-    __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(rows[first] + offset)));
-    v = _mm512_mask_broadcast_i32x4(v, 0x00f0, _mm_loadu_si128((const __m128i *)(rows[first + 4] + offset)));
-    v = _mm512_mask_broadcast_i32x4(v, 0x0f00, _mm_loadu_si128((const __m128i *)(rows[first + 8] + offset)));
-    return _mm512_mask_broadcast_i32x4(v, 0xf000, _mm_loadu_si128((const __m128i *)(rows[first + 12] + offset)));
-}
-
-/// Word i of the sixteen bytes at `offset` of each of sixteen rows, in order of rows: a 4x4 transposition of 32-bit
-/// words within each quarter.
-INLINE void words_of_rows(const uint8_t *const rows[SHOAL_TILE_ROWS], size_t offset, u32x16 words[4]) {
-    __m512i a = load_lanes(rows, 0, offset), b = load_lanes(rows, 1, offset);
-    __m512i c = load_lanes(rows, 2, offset), d = load_lanes(rows, 3, offset);
-    __m512i ab = _mm512_unpacklo_epi32(a, b), cd = _mm512_unpacklo_epi32(c, d);
-    __m512i ab_high = _mm512_unpackhi_epi32(a, b), cd_high = _mm512_unpackhi_epi32(c, d);
-    words[0] = (u32x16)_mm512_unpacklo_epi64(ab, cd);
-    words[1] = (u32x16)_mm512_unpackhi_epi64(ab, cd);
-    words[2] = (u32x16)_mm512_unpacklo_epi64(ab_high, cd_high);
-    words[3] = (u32x16)_mm512_unpackhi_epi64(ab_high, cd_high);
-}
-
-/// The even and the odd columns of the blocks in 64 bytes, as doubled values plus 12.
-INLINE void decode_mxfp4_bytes(u8x64 codes, u8x64 *even, u8x64 *odd) {
-    const __m512i lookup = _mm512_broadcast_i32x4(
-        _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
-    const __m512i low = _mm512_set1_epi8(15);
-    *even = (u8x64)_mm512_shuffle_epi8(lookup, _mm512_and_si512((__m512i)codes, low));
-    *odd = (u8x64)_mm512_shuffle_epi8(lookup, _mm512_and_si512(_mm512_srli_epi16((__m512i)codes, 4), low));
-}
-
-/// Adds to the sums the dot products of four neighbouring bytes each, of decoded weights and activations.
-INLINE i32x16 add_dots(i32x16 sums, u8x64 even, i8x64 x_even, u8x64 odd, i8x64 x_odd) {
-    __m512i dots = _mm512_dpbusd_epi32((__m512i)sums, (__m512i)even, (__m512i)x_even);
-    return (i32x16)_mm512_dpbusd_epi32(dots, (__m512i)odd, (__m512i)x_odd);
-}
-
-/// Columns 4 i to 4 i + 3 of a block, for all sixteen rows.
-INLINE __m512i four_columns(const int8_t *block, int i) {
-    int32_t four;
-    memcpy(&four, block + i * 4, sizeof four);
-    return _mm512_set1_epi32(four);
-}
-
-/// sums[tile * tokens + t] += the products of `tokens` tokens with the tiles over `blocks` blocks, the first of them at
-/// index `at` of x.
-INLINE void q8_products(
-    product_kind kind, int tiles, int tokens, const tile_blocks *w, const q8_slice *x, size_t at, size_t blocks,
-    f32x16 *sums) {
-    f32x16 results[2 * TOKENS];
-#pragma clang loop unroll(full)
-    for (int j = 0; j < tiles * tokens; j++) results[j] = sums[j];
-    for (size_t b = 0; b < blocks; b++, at += (size_t)tokens) {
-        const uint8_t *values = w->values + b * SHOAL_TILE_ROWS * SHOAL_BLOCK;
-        prefetch_ahead(w, b);
-        f32x16 scales[2];
-        for (int tile = 0; tile < tiles; tile++)
-            scales[tile] = load(w->scales + b * LANES + (size_t)tile * w->scales_step, LANES);
-        __m512i dots[2 * TOKENS], high[2 * TOKENS];
-#pragma clang loop unroll(full)
-        for (int j = 0; j < tiles * tokens; j++) {
-            dots[j] = _mm512_set1_epi32(x->offsets[at + (size_t)(j % tokens)]);
-            if (kind == MXFP4_BY_8) dots[j] = _mm512_add_epi32(dots[j], (__m512i)scales[j / tokens]);
-            high[j] = _mm512_setzero_si512();
-        }
-#pragma clang loop unroll(full)
-        for (int i = 0; i < 8; i++) {
-            __m512i first = _mm512_loadu_si512(values + i * 64), second = first;
-            if (tiles == 2) second = _mm512_loadu_si512(values + w->values_step + i * 64);
-#pragma clang loop unroll(full)
-            for (int t = 0; t < tokens; t++) {
-                __m512i four = four_columns(x->values[at + (size_t)t], i);
-                if (kind == Q8_BY_16) {
-                    high[t] = _mm512_dpbusd_epi32(high[t], first, four);
-                    if (tiles == 2) high[tokens + t] = _mm512_dpbusd_epi32(high[tokens + t], second, four);
-                    four = four_columns(x->low[at + (size_t)t], i);
-                }
-                dots[t] = _mm512_dpbusd_epi32(dots[t], first, four);
-                if (tiles == 2) dots[tokens + t] = _mm512_dpbusd_epi32(dots[tokens + t], second, four);
-            }
-        }
-#pragma clang loop unroll(full)
-        for (int j = 0; j < tiles * tokens; j++) {
-            float x_scale = x->scales[at + (size_t)(j % tokens)];
-            f32x16 scale = scales[j / tokens];
-            if (kind == Q8_BY_16) dots[j] = (__m512i)((i32x16)dots[j] + ((i32x16)high[j] << 8) - (i32x16)high[j]);
-            if (kind == MXFP4_BY_8)
-                results[j] = fma16((f32x16)dots[j] - scale, splat(x_scale), results[j]);
-            else
-                results[j] = fma16(_mm512_cvtepi32_ps(dots[j]), x_scale * scale, results[j]);
-        }
-    }
-#pragma clang loop unroll(full)
-    for (int j = 0; j < tiles * tokens; j++) sums[j] = results[j];
-}
+#include "avx512_int8.h"
 
 /// The MXFP4 values, doubled, of the codes in the lowest four bits of each lane.
 INLINE f32x16 e2m1_doubled(u32x16 codes) {
@@ -132,12 +28,12 @@ INLINE f32x16 e2m1_doubled(u32x16 codes) {
 #include "elementwise.h"
 #include "matmul_bf16.h"
 #include "matmul_f32.h"
-#include "matmul_q8.h"
 
 #pragma clang attribute pop
 
 const shoal_kernels shoal_kernels_avx512 =
-    SHOAL_KERNELS(SHOAL_ISA_AVX512_VNNI, "avx512", matmul_mxfp4_bf16, matmul_bf16_bf16);
+    SHOAL_KERNELS(SHOAL_ISA_AVX512_VNNI, "avx512", OWN_INT8_PRODUCTS, OWN_BF16_PRODUCTS);
 const shoal_kernels shoal_kernels_avx512_bf16 = SHOAL_KERNELS(
-    SHOAL_ISA_AVX512_BF16, "avx512bf16", shoal_avx512_bf16_matmul_mxfp4, shoal_avx512_bf16_matmul_bf16);
+    SHOAL_ISA_AVX512_BF16, "avx512bf16", shoal_avx512_bf16_matmul_mxfp4_q8, matmul_q8_q8, matmul_q8_q16,
+    shoal_avx512_bf16_matmul_mxfp4_bf16, shoal_avx512_bf16_matmul_bf16_bf16);
 #endif

@@ -1,17 +1,20 @@
-// AVX-512 with BF16: the products whose dot products that extension has. All else is plain AVX-512's.
+// AVX-512 with BF16 and VBMI: the products whose dot products, and whose decoding, those extensions have. All else is plain
+// AVX-512's.
 #if defined(__x86_64__)
 #include "kernels_internal.h"
 #include <immintrin.h>
 
 #pragma clang attribute push( \
-    __attribute__((target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16"))), apply_to = function)
+    __attribute__((target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi,avx512bf16"))), apply_to = function)
 
 #define BF16_ROWS 4
 #define BF16_TOKENS 5
 #define BF16_DIRECT_GROUPS 3
 #define OWN_BF16_PAIRS
 
-#include "vectors.h"
+#define VBMI
+
+#include "avx512_int8.h"
 
 INLINE f32x16 add_pairs(f32x16 sums, u32x16 w, u32x16 x) {
     return (f32x16)_mm512_dpbf16_ps((__m512)sums, (__m512bh)w, (__m512bh)x);
@@ -49,13 +52,19 @@ INLINE u32x16 mxfp4_pairs(const uint8_t *codes, uint32_t scale) {
 
 #pragma clang attribute pop
 
-void shoal_avx512_bf16_matmul_mxfp4(
+void shoal_avx512_bf16_matmul_mxfp4_q8(
+    const shoal_mxfp4_matrix *w, const shoal_q8_rows *x, size_t row_begin, size_t row_end, float *y,
+    size_t y_stride) {
+    matmul_mxfp4_q8(w, x, row_begin, row_end, y, y_stride);
+}
+
+void shoal_avx512_bf16_matmul_mxfp4_bf16(
     const shoal_mxfp4_matrix *w, const shoal_bf16_rows *x, size_t row_begin, size_t row_end, float *y,
     size_t y_stride) {
     matmul_mxfp4_bf16(w, x, row_begin, row_end, y, y_stride);
 }
 
-void shoal_avx512_bf16_matmul_bf16(
+void shoal_avx512_bf16_matmul_bf16_bf16(
     const shoal_bf16_matrix *w, const shoal_bf16_rows *x, size_t row_begin, size_t row_end, float *y,
     size_t y_stride) {
     matmul_bf16_bf16(w, x, row_begin, row_end, y, y_stride);

@@ -20,7 +20,8 @@ const shoal_kernels *shoal_kernels_for(shoal_isa isa) {
     int has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
                      __builtin_cpu_supports("avx512vnni");
-    if (isa == SHOAL_ISA_AVX512_BF16 && has_avx512 && __builtin_cpu_supports("avx512bf16"))
+    if (isa == SHOAL_ISA_AVX512_BF16 && has_avx512 && __builtin_cpu_supports("avx512vbmi") &&
+        __builtin_cpu_supports("avx512bf16"))
         return &shoal_kernels_avx512_bf16;
     if (isa == SHOAL_ISA_AVX512_VNNI && has_avx512) return &shoal_kernels_avx512;
     if (isa == SHOAL_ISA_AVX2 && has_avx2) return &shoal_kernels_avx2;

@@ -91,7 +91,7 @@ INLINE mxfp4_rows mxfp4_rows_at(const shoal_mxfp4_matrix *w, size_t n, size_t ro
 
 /// The block at `offset` of each of sixteen rows, decoded: [8][16 rows][4 columns], even columns first.
 INLINE void decode_mxfp4_block(const uint8_t *const rows[SHOAL_TILE_ROWS], size_t offset, uint8_t *values) {
-    u32x16 words[4];
+    i32x16 words[4];
     words_of_rows(rows, offset, words);
     for (int i = 0; i < 4; i++) {
         u8x64 even, odd;
@@ -207,13 +207,14 @@ static void matmul_mxfp4_q8(
     matmul_q8(MXFP4_BY_8, w, w->bias, w->rows, w->columns / SHOAL_BLOCK, &rows, row_begin, row_end, y, y_stride);
 }
 
-static void matmul_q8_q8(
+// Unused where the file wants MXFP4's alone.
+static __attribute__((unused)) void matmul_q8_q8(
     const shoal_q8_matrix *w, const shoal_q8_rows *x, size_t row_begin, size_t row_end, float *y, size_t y_stride) {
     activation_rows rows = {x->values, NULL, x->scales, x->rows, x->blocks};
     matmul_q8(Q8_BY_8, w, w->bias, w->rows, w->blocks, &rows, row_begin, row_end, y, y_stride);
 }
 
-static void matmul_q8_q16(
+static __attribute__((unused)) void matmul_q8_q16(
     const shoal_q8_matrix *w, const shoal_q16_rows *x, size_t row_begin, size_t row_end, float *y, size_t y_stride) {
     activation_rows rows = {x->high, x->low, x->scales, x->rows, x->blocks};
     matmul_q8(Q8_BY_16, w, w->bias, w->rows, w->blocks, &rows, row_begin, row_end, y, y_stride);

@@ -75,18 +75,19 @@ INLINE i32x16 add_parts(const i32x16 rows[4]) {
 }
 #endif
 
-/// From [4 quarters of the rows][4 blocks][4 rows] to [4 blocks][16 rows].
-INLINE void dots_of_blocks(const i32x16 quarters[4], i32x16 blocks[QUAD]) {
+/// Four vectors of four quarters, transposed: vector i of the result has quarter i of each.
+INLINE void transpose_quarters(const i32x16 v[4], i32x16 quarters[4]) {
     i32x16 low[2], high[2];
+#pragma clang loop unroll(full)
     for (int i = 0; i < 2; i++) {
-        i32x16 a = quarters[2 * i], b = quarters[2 * i + 1];
+        i32x16 a = v[2 * i], b = v[2 * i + 1];
         low[i] = SHUFFLE(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
         high[i] = SHUFFLE(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
     }
-    blocks[0] = SHUFFLE(low[0], low[1], 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
-    blocks[1] = SHUFFLE(low[0], low[1], 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
-    blocks[2] = SHUFFLE(high[0], high[1], 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
-    blocks[3] = SHUFFLE(high[0], high[1], 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+    quarters[0] = SHUFFLE(low[0], low[1], 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+    quarters[1] = SHUFFLE(low[0], low[1], 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+    quarters[2] = SHUFFLE(high[0], high[1], 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+    quarters[3] = SHUFFLE(high[0], high[1], 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
 }
 
 #define QUADS (SCALES_AT_ONCE / QUAD)  // in a group
@@ -127,7 +128,7 @@ INLINE void few_products(
         for (int t = 0; t < tokens; t++) {
             size_t at = x + quad * (size_t)tokens + (size_t)t;
             i32x16 blocks[QUAD];
-            dots_of_blocks(parts[quad][t], blocks);
+            transpose_quarters(parts[quad][t], blocks);
 #pragma clang loop unroll(full)
             for (size_t i = 0; i < QUAD; i++) {
                 f32x16 anchor = load(anchors + (quad * QUAD + i) * LANES, LANES);
@@ -137,6 +138,51 @@ INLINE void few_products(
             }
         }
 }
+
+#if FEW_TRANSPOSED <= FEW_TOKENS
+/// The same, where the rows' words come side by side before they are multiplied.
+INLINE void few_products_transposed(
+    int tokens, const uint8_t *codes, uintptr_t ahead, size_t row_bytes, const float *anchors,
+    const few_slice *slice, size_t x, size_t begin, f32x16 *sums) {
+    for (size_t quad = begin; quad < QUADS; quad++) {
+        i32x16 blocks[4][4];  // [rows 0, 4, 8, 12 and so on][blocks][4 rows][4 words]
+#pragma clang loop unroll(full)
+        for (size_t r = 0; r < 4; r++) {
+            i32x16 rows[4];
+#pragma clang loop unroll(full)
+            for (size_t i = 0; i < 4; i++) {
+                ask_for(ahead);
+                ahead += sizeof(u8x64);
+                memcpy(&rows[i], codes + (i * 4 + r) * row_bytes + quad * sizeof(u8x64), sizeof rows[i]);
+            }
+            transpose_quarters(rows, blocks[r]);
+        }
+#pragma clang loop unroll(full)
+        for (size_t i = 0; i < QUAD; i++) {
+            const i32x16 rows[4] = {blocks[0][i], blocks[1][i], blocks[2][i], blocks[3][i]};
+            i32x16 words[4];
+            u8x64 even[4], odd[4];
+            transpose_words(rows, words);
+#pragma clang loop unroll(full)
+            for (int j = 0; j < 4; j++) decode_mxfp4_bytes((u8x64)words[j], &even[j], &odd[j]);
+            f32x16 anchor = load(anchors + (quad * QUAD + i) * LANES, LANES);
+#pragma clang loop unroll(full)
+            for (int t = 0; t < tokens; t++) {
+                size_t at = x + quad * (size_t)tokens + (size_t)t;
+                const few_quad *columns = &slice->quads[at];
+                int32_t x_even[4], x_odd[4];
+                memcpy(x_even, (const char *)&columns->even + i * sizeof x_even, sizeof x_even);
+                memcpy(x_odd, (const char *)&columns->odd + i * sizeof x_odd, sizeof x_odd);
+                i32x16 dots = (i32x16)anchor + (MXFP4_OFFSET ? slice->offsets[at][i] : 0);
+#pragma clang loop unroll(full)
+                for (int j = 0; j < 4; j++)
+                    dots = add_dots(dots, even[j], (i8x64)(i32x16)(x_even[j]), odd[j], (i8x64)(i32x16)(x_odd[j]));
+                sums[t] = fma16((f32x16)dots - anchor, splat(slice->scales[at][i]), sums[t]);
+            }
+        }
+    }
+}
+#endif
 
 INLINE void few_tile(
     int tokens, const shoal_mxfp4_matrix *w, const few_slice *slice, size_t n, float *y, size_t y_stride) {
@@ -156,9 +202,16 @@ INLINE void few_tile(
         mxfp4_anchors(scales, row_blocks, first, SCALES_AT_ONCE, anchors);
         for (size_t line = 0; line < SCALES_AT_ONCE * SHOAL_TILE_ROWS; line += 64)
             ask_for((uintptr_t)scales[0] + ahead + line);
-        few_products(
-            tokens, codes + first * (SHOAL_BLOCK / 2), (uintptr_t)codes + ahead * (SHOAL_BLOCK / 2), row_bytes, anchors,
-            slice, x, (b - first) / QUAD, sums);
+#if FEW_TRANSPOSED <= FEW_TOKENS
+        if (tokens >= FEW_TRANSPOSED)
+            few_products_transposed(
+                tokens, codes + first * (SHOAL_BLOCK / 2), (uintptr_t)codes + ahead * (SHOAL_BLOCK / 2), row_bytes, anchors,
+                slice, x, (b - first) / QUAD, sums);
+        else
+#endif
+            few_products(
+                tokens, codes + first * (SHOAL_BLOCK / 2), (uintptr_t)codes + ahead * (SHOAL_BLOCK / 2), row_bytes, anchors,
+                slice, x, (b - first) / QUAD, sums);
     }
 #pragma clang loop unroll(full)
     for (int t = 0; t < tokens; t++) {

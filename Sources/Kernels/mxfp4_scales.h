@@ -33,7 +33,7 @@ INLINE void mxfp4_anchors(
         from = copies;
         first = 0;
     }
-    u32x16 words[SCALES_AT_ONCE / 4];
+    i32x16 words[SCALES_AT_ONCE / 4];
     words_of_rows(from, first, words);
     float all[SCALES_AT_ONCE * LANES] __attribute__((aligned(64)));
     float *out = first == block ? anchors : all;
@@ -41,7 +41,7 @@ INLINE void mxfp4_anchors(
     for (size_t i = 0; i < SCALES_AT_ONCE / 4; i++) {
         // Two scales in each lane, of the blocks 0 and 2, and 1 and 3.
         u32x16 even = upper_half_of_anchors((i16x32)(words[i] & 0x00ff00ff));
-        u32x16 odd = upper_half_of_anchors((i16x32)(words[i] >> 8 & 0x00ff00ff));
+        u32x16 odd = upper_half_of_anchors((i16x32)((u32x16)words[i] >> 8 & 0x00ff00ff));
         store(out + i * 4 * LANES, from_bits(even << 16), LANES);
         store(out + (i * 4 + 1) * LANES, from_bits(odd << 16), LANES);
         store(out + (i * 4 + 2) * LANES, from_bits(even & 0xffff0000u), LANES);

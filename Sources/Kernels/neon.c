@@ -11,6 +11,7 @@
 #define TOKENS_AT_ONCE(kind, tiles, tokens) TOKENS
 #define PAIRED_TOKENS SIZE_MAX
 #define FEW_TOKENS 2
+#define FEW_TRANSPOSED 3
 #define MXFP4_OFFSET 0
 #define Q8_OFFSET 0
 #define BF16_ROWS 2
@@ -33,7 +34,7 @@ typedef int32_t i32x4 __attribute__((ext_vector_type(4)));
 
 /// Word i of the sixteen bytes at `offset` of each of sixteen rows, in order of rows: a 4x4 transposition of 32-bit
 /// words within each quarter.
-INLINE void words_of_rows(const uint8_t *const rows[SHOAL_TILE_ROWS], size_t offset, u32x16 words[4]) {
+INLINE void words_of_rows(const uint8_t *const rows[SHOAL_TILE_ROWS], size_t offset, i32x16 words[4]) {
     uint64x2_t quarters[4][QUARTERS];
     for (int q = 0; q < QUARTERS; q++) {
         uint32x4_t v[4];
@@ -193,5 +194,5 @@ INLINE f32x16 e2m1_doubled(u32x16 codes) {
 #pragma clang attribute pop
 
 const shoal_kernels shoal_kernels_neon =
-    SHOAL_KERNELS(SHOAL_ISA_NEON, "neon", matmul_mxfp4_bf16, matmul_bf16_bf16);
+    SHOAL_KERNELS(SHOAL_ISA_NEON, "neon", OWN_INT8_PRODUCTS, OWN_BF16_PRODUCTS);
 #endif

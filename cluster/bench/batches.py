@@ -40,6 +40,8 @@ def burst(server, batch, vocabulary):
 
 
 def main():
+    if ROUNDS < 2:
+        sys.exit(f"ROUNDS is {ROUNDS}; quartiles take at least 2")
     model, program = pathlib.Path(sys.argv[1]), sys.argv[2]
     random.seed(1)
     shape = Shape(model)

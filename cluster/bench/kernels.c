@@ -1,8 +1,8 @@
 // Measures the kernels of every instruction set on one thread, at gpt-oss-20b's shapes, against what the same thread can
 // do at most: the bandwidth with which it reads memory, and the rates of int8 and bfloat16 dot products, which int8_peak
-// and bf16_peak print. The weights are larger than the last-level cache and are gone through in turn, as in decoding. Rounds of all variants
-// follow each other, so that a busy machine is unjust to all alike; the best round of each is printed. Run it with
-// `cluster/bench/kernels [rounds]`.
+// and bf16_peak print. Each product takes weights that no other has taken for 600 MB, as in decoding, so that no cache has
+// them. Rounds of all variants follow each other, so that a busy machine is unjust to all alike; the best round of each is
+// printed. Run it with `cluster/bench/kernels [rounds]`.
 #include "Kernels.h"
 #include "reading.h"
 #include <stdio.h>
@@ -34,6 +34,15 @@ static shoal_q8_rows int8_rows;
 static shoal_bf16_rows bf16_rows;
 static shoal_f32_rows float_rows;
 
+/// So many bytes of weights, behind those of the last call; from the first on again where there are too few left.
+static const uint8_t *next_weights(size_t bytes) {
+    static size_t at;
+    if (at + bytes > WEIGHT_BYTES) at = 0;
+    const uint8_t *next = weights + at;
+    at += bytes;
+    return next;
+}
+
 typedef struct {
     const char *name;
     double (*run)(const shoal_kernels *kernels, size_t tokens, double *bytes);  // multiply-adds done
@@ -46,7 +55,7 @@ static double gate_up_q8(const shoal_kernels *kernels, size_t tokens, double *by
     size_t experts = tokens > 8 ? 1 : EXPERTS;
     for (size_t e = 0; e < experts; e++) {
         shoal_mxfp4_matrix w = {
-            weights + e * ROWS * BLOCKS * 16, scales + e * ROWS * BLOCKS, NULL, ROWS, COLUMNS};
+            next_weights((size_t)ROWS * BLOCKS * 16), scales + e * ROWS * BLOCKS, NULL, ROWS, COLUMNS};
         kernels->matmul_mxfp4_q8(&w, &int8_rows, 0, ROWS, results, ROWS);
     }
     *bytes = (double)experts * ROWS * BLOCKS * 17;
@@ -58,7 +67,7 @@ static double lm_head_q16(const shoal_kernels *kernels, size_t tokens, double *b
     size_t rows = tokens > 8 ? 16384 : ROWS;
     // Any bytes will do for the low plane: the high one's.
     shoal_q16_rows x = {int8_rows.values, int8_rows.values, int8_rows.scales, tokens, BLOCKS};
-    shoal_q8_matrix w = {weights, (const uint16_t *)(const void *)scales, NULL, rows, BLOCKS};
+    shoal_q8_matrix w = {next_weights(rows * BLOCKS * 32), (const uint16_t *)(const void *)scales, NULL, rows, BLOCKS};
     kernels->matmul_q8_q16(&w, &x, 0, rows, results, rows);
     *bytes = (double)rows * BLOCKS * 34;
     return (double)rows * COLUMNS * (double)tokens;
@@ -70,7 +79,7 @@ static double gate_up_bf16(const shoal_kernels *kernels, size_t tokens, double *
     size_t experts = tokens > 8 ? 1 : EXPERTS;
     for (size_t e = 0; e < experts; e++) {
         shoal_mxfp4_matrix w = {
-            weights + e * ROWS * BLOCKS * 16, scales + e * ROWS * BLOCKS, NULL, ROWS, COLUMNS};
+            next_weights((size_t)ROWS * BLOCKS * 16), scales + e * ROWS * BLOCKS, NULL, ROWS, COLUMNS};
         kernels->matmul_mxfp4_bf16(&w, &bf16_rows, 0, ROWS, results, ROWS);
     }
     *bytes = (double)experts * ROWS * BLOCKS * 17;
@@ -81,7 +90,7 @@ static double lm_head_bf16(const shoal_kernels *kernels, size_t tokens, double *
     enum { ROWS = 100544, COLUMNS = 2880 };  // half of them
     bf16_rows.rows = tokens, bf16_rows.blocks = COLUMNS / 32;
     size_t rows = tokens > 8 ? 16384 : ROWS;
-    shoal_bf16_matrix w = {(const uint16_t *)(const void *)weights, NULL, rows, COLUMNS};
+    shoal_bf16_matrix w = {(const uint16_t *)(const void *)next_weights(rows * COLUMNS * 2), NULL, rows, COLUMNS};
     kernels->matmul_bf16_bf16(&w, &bf16_rows, 0, rows, results, rows);
     *bytes = (double)rows * COLUMNS * 2;
     return (double)rows * COLUMNS * (double)tokens;
@@ -90,7 +99,7 @@ static double lm_head_bf16(const shoal_kernels *kernels, size_t tokens, double *
 static double gate_up_f32(const shoal_kernels *kernels, size_t tokens, double *bytes) {
     enum { ROWS = 5760, COLUMNS = 2880, BLOCKS = COLUMNS / 32 };
     float_rows.rows = tokens, float_rows.columns = COLUMNS;
-    shoal_mxfp4_matrix w = {weights, scales, NULL, ROWS, COLUMNS};
+    shoal_mxfp4_matrix w = {next_weights((size_t)ROWS * BLOCKS * 16), scales, NULL, ROWS, COLUMNS};
     kernels->matmul_mxfp4_f32(&w, &float_rows, 0, ROWS, results, ROWS);
     *bytes = (double)ROWS * BLOCKS * 17;
     return (double)ROWS * COLUMNS * (double)tokens;
@@ -202,6 +211,7 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < sizeof benchmarks / sizeof *benchmarks; i++) {
         double fastest[SHOAL_ISA_COUNT] = {0}, operations[SHOAL_ISA_COUNT] = {0}, reading = 0;
         int is_bf16 = benchmarks[i].run == gate_up_bf16 || benchmarks[i].run == lm_head_bf16;
+        int is_mxfp4 = benchmarks[i].run == gate_up_q8;
         int is_pack = benchmarks[i].run == pack;
         for (int round = 0; round < rounds; round++) {
             double bandwidth = read_bandwidth(round % 2);
@@ -209,7 +219,7 @@ int main(int argc, char **argv) {
             for (int isa = is_pack ? (int)shoal_kernels_named(NULL)->isa : 1; isa < SHOAL_ISA_COUNT; isa++) {
                 const shoal_kernels *kernels = shoal_kernels_for((shoal_isa)isa);
                 // That variant's other kernels are plain AVX-512's.
-                if (!kernels || (isa == SHOAL_ISA_AVX512_BF16 && !is_bf16 && !is_pack)) continue;
+                if (!kernels || (isa == SHOAL_ISA_AVX512_BF16 && !is_bf16 && !is_mxfp4 && !is_pack)) continue;
                 double bytes, start = now(), work = benchmarks[i].run(kernels, benchmarks[i].tokens, &bytes);
                 double seconds = now() - start;
                 if (bytes / seconds / 1e9 > fastest[isa]) {

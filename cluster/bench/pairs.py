@@ -81,6 +81,8 @@ def show(case, baseline):
 
 
 def main():
+    if ROUNDS < 2:
+        sys.exit(f"ROUNDS is {ROUNDS}; quartiles take at least 2")
     random.seed(1)
     with contextlib.ExitStack() as stack:
         keys = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))

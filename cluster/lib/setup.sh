@@ -48,10 +48,13 @@ build_shoal() {
 # tokenizer.json of o200k_harmony for it.
 synthesise_full_size() {
     [ ! -f "$1/config.json" ] || return 0
-    local start
+    local start file
     start=$(date +%s)
     "$SHOAL" synthesize --preset gpt-oss-20b --out "$1" ${TOKENIZER:+--tokenizer "$TOKENIZER"}
     say "synthesised in $(($(date +%s) - start)) s"
+    # What was written lies in memory in small pages; what is read again comes in large ones.
+    sync "$1"/*.safetensors
+    for file in "$1"/*.safetensors; do dd if="$file" iflag=nocache count=0 status=none; done
 }
 cache=${SHOAL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shoal}
 full_size=$cache/gpt-oss-20b-synthetic

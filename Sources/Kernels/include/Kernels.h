@@ -133,7 +133,7 @@ typedef enum {
     SHOAL_ISA_AVX2 = 1,         // AVX2, FMA
     SHOAL_ISA_AVX512_VNNI = 2,  // AVX-512 F, BW, VL, DQ, VNNI
     SHOAL_ISA_NEON = 3,         // NEON with dot products, of Armv8.2
-    SHOAL_ISA_AVX512_BF16 = 4,  // the same as AVX512_VNNI, and BF16
+    SHOAL_ISA_AVX512_BF16 = 4,  // the same as AVX512_VNNI, and VBMI and BF16
 } shoal_isa;
 #define SHOAL_ISA_COUNT 5
 
