@@ -9,7 +9,6 @@
 #define TOKENS_AT_ONCE(kind, tiles, tokens) TOKENS
 #define PAIRED_TOKENS SIZE_MAX
 #define FEW_TOKENS 2
-#define FEW_TRANSPOSED 3
 #define MXFP4_OFFSET 12
 #define Q8_OFFSET 0
 #define BF16_ROWS 2
@@ -176,5 +175,5 @@ INLINE f32x16 e2m1_doubled(u32x16 codes) {
 #pragma clang attribute pop
 
 const shoal_kernels shoal_kernels_avx2 =
-    SHOAL_KERNELS(SHOAL_ISA_AVX2, "avx2", OWN_INT8_PRODUCTS, OWN_BF16_PRODUCTS);
+    SHOAL_KERNELS(SHOAL_ISA_AVX2, "avx2", matmul_mxfp4_q8, matmul_mxfp4_bf16, matmul_bf16_bf16);
 #endif

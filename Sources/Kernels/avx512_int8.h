@@ -20,7 +20,6 @@
 
 #include "vectors.h"
 #include "q8_slice.h"
-#include <immintrin.h>
 
 /// The even and the odd columns of the blocks in 64 bytes, as doubled values plus 12.
 INLINE void decode_mxfp4_bytes(u8x64 codes, u8x64 *even, u8x64 *odd) {

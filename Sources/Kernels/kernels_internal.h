@@ -36,16 +36,13 @@ static inline float shoal_mxfp4_half_scale(uint8_t scale) {
 /// E2M1 codes, doubled so that they are integers.
 static const int8_t shoal_e2m1_doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
-/// The table of a file that defines every kernel as a static function of the same name; but the products may be others:
-/// three of int8 activations, in the order below, and two of bfloat16.
-#define OWN_INT8_PRODUCTS matmul_mxfp4_q8, matmul_q8_q8, matmul_q8_q16
-#define OWN_BF16_PRODUCTS matmul_mxfp4_bf16, matmul_bf16_bf16
-#define SHOAL_KERNELS(isa_value, name_value, ...) SHOAL_TABLE(isa_value, name_value, __VA_ARGS__)
-#define SHOAL_TABLE(isa_value, name_value, mxfp4_q8, q8_q8, q8_q16, mxfp4_bf16, bf16_bf16)                            \
+/// The table of a file that defines every kernel as a static function of the same name; the products of MXFP4 and of
+/// bfloat16 may be others.
+#define SHOAL_KERNELS(isa_value, name_value, mxfp4_q8, mxfp4_bf16, bf16_bf16)                                         \
     {                                                                                                                 \
         .isa = isa_value, .name = name_value, .quantize_q8 = quantize_q8, .quantize_q16 = quantize_q16,               \
-        .quantize_bf16 = quantize_bf16, .matmul_mxfp4_q8 = mxfp4_q8, .matmul_q8_q8 = q8_q8,                           \
-        .matmul_q8_q16 = q8_q16, .matmul_mxfp4_bf16 = mxfp4_bf16, .matmul_bf16_bf16 = bf16_bf16,                      \
+        .quantize_bf16 = quantize_bf16, .matmul_mxfp4_q8 = mxfp4_q8, .matmul_q8_q8 = matmul_q8_q8,                    \
+        .matmul_q8_q16 = matmul_q8_q16, .matmul_mxfp4_bf16 = mxfp4_bf16, .matmul_bf16_bf16 = bf16_bf16,               \
         .matmul_mxfp4_f32 = matmul_mxfp4_f32, .matmul_bf16_f32 = matmul_bf16_f32,                                     \
         .rms_norm = rms_norm, .rope = rope, .attention = attention, .swiglu = swiglu, .combine_f32 = combine_f32,     \
         .combine_bf16 = combine_bf16, .f32_to_bf16 = f32_to_bf16, .bf16_to_f32 = bf16_to_f32,                         \

@@ -1,10 +1,12 @@
-// MXFP4 times int8 rows for a few tokens, where decoding costs more than multiplying.
+// MXFP4 times int8 rows for a few tokens, where decoding costs as much as multiplying.
 //
-// Sixty-four bytes of one weight row are four blocks: a quad. Two table look-ups yield its even and its odd columns,
-// two dot-product instructions four partial dot products of each block, and a small tree adds those up for sixteen rows
-// at once: nothing is transposed before it is multiplied, and nothing decoded is stored.
+// Sixty-four bytes of one weight row are four blocks: a quad. Two table look-ups yield its even and its odd columns. For the
+// fewest tokens two dot-product instructions give four partial dot products of each block, and a small tree adds those up for
+// sixteen rows at once: nothing is transposed before it is multiplied. For more, where FEW_TRANSPOSED is defined, the words of
+// sixteen rows are transposed first, once for all tokens. Nothing decoded is stored.
 //
-// The including file defines `decode_mxfp4_bytes` and `add_dots`; `add_parts` too where it defines OWN_ADD_PARTS.
+// The including file defines `decode_mxfp4_bytes`, `add_dots` and MXFP4_OFFSET; FEW_TOKENS, the most; and, if it likes,
+// FEW_TRANSPOSED, from how many tokens on to transpose, with `transpose_words`.
 #ifndef SHOAL_MXFP4_FEW_H
 #define SHOAL_MXFP4_FEW_H
 
@@ -25,8 +27,8 @@ typedef struct {
 } few_quad;
 
 /// A slice of the columns of a few tokens, in groups of four quads, whose weights' scales are read together. The last
-/// group of a row ends with the row, so it may repeat blocks: there their scales are zero, which leaves sums alone (for
-/// none is ever -0).
+/// group of a row ends with the row, so it may repeat blocks: there their scales are zero, which leaves sums alone (but for
+/// one that underflowed to -0, and then the block behind gives the same sum either way).
 typedef struct {
     few_quad quads[FEW_QUADS];         // [groups][4 quads][tokens], as are the next two
     int32_t offsets[FEW_QUADS][QUAD];  // to be added to the blocks' dot products
@@ -139,7 +141,7 @@ INLINE void few_products(
         }
 }
 
-#if FEW_TRANSPOSED <= FEW_TOKENS
+#ifdef FEW_TRANSPOSED
 /// The same, where the rows' words come side by side before they are multiplied.
 INLINE void few_products_transposed(
     int tokens, const uint8_t *codes, uintptr_t ahead, size_t row_bytes, const float *anchors,
@@ -202,16 +204,16 @@ INLINE void few_tile(
         mxfp4_anchors(scales, row_blocks, first, SCALES_AT_ONCE, anchors);
         for (size_t line = 0; line < SCALES_AT_ONCE * SHOAL_TILE_ROWS; line += 64)
             ask_for((uintptr_t)scales[0] + ahead + line);
-#if FEW_TRANSPOSED <= FEW_TOKENS
-        if (tokens >= FEW_TRANSPOSED)
-            few_products_transposed(
-                tokens, codes + first * (SHOAL_BLOCK / 2), (uintptr_t)codes + ahead * (SHOAL_BLOCK / 2), row_bytes, anchors,
-                slice, x, (b - first) / QUAD, sums);
-        else
+        const uint8_t *group = codes + first * (SHOAL_BLOCK / 2);
+        uintptr_t group_ahead = (uintptr_t)codes + ahead * (SHOAL_BLOCK / 2);
+        size_t begin = (b - first) / QUAD;
+#ifdef FEW_TRANSPOSED
+        if (tokens >= FEW_TRANSPOSED) {
+            few_products_transposed(tokens, group, group_ahead, row_bytes, anchors, slice, x, begin, sums);
+            continue;
+        }
 #endif
-            few_products(
-                tokens, codes + first * (SHOAL_BLOCK / 2), (uintptr_t)codes + ahead * (SHOAL_BLOCK / 2), row_bytes, anchors,
-                slice, x, (b - first) / QUAD, sums);
+        few_products(tokens, group, group_ahead, row_bytes, anchors, slice, x, begin, sums);
     }
 #pragma clang loop unroll(full)
     for (int t = 0; t < tokens; t++) {

@@ -11,7 +11,6 @@
 #define TOKENS_AT_ONCE(kind, tiles, tokens) TOKENS
 #define PAIRED_TOKENS SIZE_MAX
 #define FEW_TOKENS 2
-#define FEW_TRANSPOSED 3
 #define MXFP4_OFFSET 0
 #define Q8_OFFSET 0
 #define BF16_ROWS 2
@@ -194,5 +193,5 @@ INLINE f32x16 e2m1_doubled(u32x16 codes) {
 #pragma clang attribute pop
 
 const shoal_kernels shoal_kernels_neon =
-    SHOAL_KERNELS(SHOAL_ISA_NEON, "neon", OWN_INT8_PRODUCTS, OWN_BF16_PRODUCTS);
+    SHOAL_KERNELS(SHOAL_ISA_NEON, "neon", matmul_mxfp4_q8, matmul_mxfp4_bf16, matmul_bf16_bf16);
 #endif

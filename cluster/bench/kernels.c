@@ -1,7 +1,7 @@
 // Measures the kernels of every instruction set on one thread, at gpt-oss-20b's shapes, against what the same thread can
 // do at most: the bandwidth with which it reads memory, and the rates of int8 and bfloat16 dot products, which int8_peak
-// and bf16_peak print. Each product takes weights that no other has taken for 600 MB, as in decoding, so that no cache has
-// them. Rounds of all variants follow each other, so that a busy machine is unjust to all alike; the best round of each is
+// and bf16_peak print. Int8 and bfloat16 products take weights that nothing has read for 600 MB or nearly, as in decoding, so
+// that no cache has them. Rounds of all variants follow each other, so that a busy machine is unjust to all alike; the best round of each is
 // printed. Run it with `cluster/bench/kernels [rounds]`.
 #include "Kernels.h"
 #include "reading.h"
@@ -34,9 +34,11 @@ static shoal_q8_rows int8_rows;
 static shoal_bf16_rows bf16_rows;
 static shoal_f32_rows float_rows;
 
+/// Where the weights to be read next begin: at the first when the bandwidth was measured, which reads them all.
+static size_t at;
+
 /// So many bytes of weights, behind those of the last call; from the first on again where there are too few left.
 static const uint8_t *next_weights(size_t bytes) {
-    static size_t at;
     if (at + bytes > WEIGHT_BYTES) at = 0;
     const uint8_t *next = weights + at;
     at += bytes;
@@ -211,15 +213,16 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < sizeof benchmarks / sizeof *benchmarks; i++) {
         double fastest[SHOAL_ISA_COUNT] = {0}, operations[SHOAL_ISA_COUNT] = {0}, reading = 0;
         int is_bf16 = benchmarks[i].run == gate_up_bf16 || benchmarks[i].run == lm_head_bf16;
-        int is_mxfp4 = benchmarks[i].run == gate_up_q8;
         int is_pack = benchmarks[i].run == pack;
+        int has_own = is_bf16 || is_pack || benchmarks[i].run == gate_up_q8;
         for (int round = 0; round < rounds; round++) {
             double bandwidth = read_bandwidth(round % 2);
             if (bandwidth > reading) reading = bandwidth;
+            at = 0;
             for (int isa = is_pack ? (int)shoal_kernels_named(NULL)->isa : 1; isa < SHOAL_ISA_COUNT; isa++) {
                 const shoal_kernels *kernels = shoal_kernels_for((shoal_isa)isa);
                 // That variant's other kernels are plain AVX-512's.
-                if (!kernels || (isa == SHOAL_ISA_AVX512_BF16 && !is_bf16 && !is_mxfp4 && !is_pack)) continue;
+                if (!kernels || (isa == SHOAL_ISA_AVX512_BF16 && !has_own)) continue;
                 double bytes, start = now(), work = benchmarks[i].run(kernels, benchmarks[i].tokens, &bytes);
                 double seconds = now() - start;
                 if (bytes / seconds / 1e9 > fastest[isa]) {
