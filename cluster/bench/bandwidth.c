@@ -1,5 +1,6 @@
 // Prints how fast this machine's threads read memory together: for 1, 2, … threads one line "THREADS GB/s", the best of
-// so many rounds, every second of which asks ahead. Run it with `bandwidth [threads [rounds]]`; cluster/bench/serving compiles it.
+// so many rounds, every second of which asks ahead. Run it with `bandwidth [threads [rounds]]`; cluster/bench/serving
+// compiles it.
 #include "reading.h"
 #include "together.h"
 

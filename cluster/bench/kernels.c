@@ -1,8 +1,8 @@
 // Measures the kernels of every instruction set on one thread, at gpt-oss-20b's shapes, against what the same thread can
 // do at most: the bandwidth with which it reads memory, and the rates of int8 and bfloat16 dot products, which int8_peak
-// and bf16_peak print. Int8 and bfloat16 products take weights that nothing has read for 600 MB or nearly, as in decoding, so
-// that no cache has them. Rounds of all variants follow each other, so that a busy machine is unjust to all alike; the best round of each is
-// printed. Run it with `cluster/bench/kernels [rounds]`.
+// and bf16_peak print. Int8 and bfloat16 products take weights that nothing has read for 600 MB or nearly, as in decoding,
+// so that no cache has them. Rounds of all variants follow each other, so that a busy machine is unjust to all alike; the
+// best round of each is printed. Run it with `cluster/bench/kernels [rounds]`.
 #include "Kernels.h"
 #include "reading.h"
 #include <stdio.h>
