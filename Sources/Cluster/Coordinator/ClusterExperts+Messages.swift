@@ -20,6 +20,7 @@ extension ClusterExperts {
         _ = try socket.send(outgoing, more: true)
         try send(rows: share.rows, of: batch.values, width: format.valueBytes, more: true)
         try send(rows: share.rows, of: batch.scales, width: format.scaleBytes, more: false)
+        isExpecting = true
         dispatcher.sent(
             index, bytes: count * 8 + share.rows.count * (format.valueBytes + format.scaleBytes), at: .now)
     }

@@ -11,12 +11,17 @@ public import Transformer
 /// Sendable so that the engine's thread can be given it; only one thread may use it at a time, and whoever hands it over
 /// synchronises. That thread owns the data socket and polls it itself.
 public final class ClusterExperts: ExpertExecutor, @unchecked Sendable {
+    /// Several times what being woken costs: an answer that comes sooner is not kept waiting for that.
+    private static let awake = Duration.microseconds(200)
+
     let format: ExpertRowFormat
     let local: (any ExpertExecutor)?
     private let board: PlacementBoard
     let counters: DropCounters
     let socket: ZMQSocket
     private var poller: ZMQPoller
+    /// Rows have been sent, or an answer has come, since the last wait: the next may come at any moment.
+    var isExpecting = false
     var gate: KeyGate<WorkerID>
     let verifier: RowVerifier
     let arena = WireArena(capacity: 16_384)
@@ -82,7 +87,7 @@ public final class ClusterExperts: ExpertExecutor, @unchecked Sendable {
             try computeLocally()
             try receiveAnswers()
         case .wait(let milliseconds):
-            _ = try poller.wait(milliseconds: milliseconds)
+            isExpecting = try poller.wait(milliseconds: milliseconds, awake: isExpecting ? Self.awake : .zero)
             try receiveAnswers()
         case .finished: return false
         }

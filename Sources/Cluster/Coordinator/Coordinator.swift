@@ -65,7 +65,7 @@ public final class Coordinator: Sendable {
         let control = try ZMQSocket(.router, in: context, linger: 500)
         try control.limit(frameBytes: ControlMessage.maximumBytes, queue: 1000)
         let data = try ZMQSocket(.router, in: context)
-        try data.limit(frameBytes: DataMessage.maximumFrameBytes(format), queue: 8)
+        try data.limit(frameBytes: DataMessage.maximumAnswerFrame(format), queue: DataMessage.queue)
         let weights = try checkpoint.map { _ in try WeightServer.makeSocket(in: context) }
         if let keys = protection.keys {
             for socket in [control, data, weights] { try socket?.serve(as: keys.own) }

@@ -32,14 +32,21 @@ package enum DataMessage: Sendable, Equatable {
     /// Larger batches are cut into messages of this many assignments, and so of at most as many rows; with the model's
     /// dimensions that bounds every frame.
     package static let maximumAssignments = 2048
-    /// A worker answers in parts of at least so many assignments, and of less than three times as many: enough to compute
-    /// that a part's way is short beside it. The coordinator takes any.
+    /// A worker answers in parts of at least so many assignments, enough to compute that a part's way is short beside it,
+    /// and of less than three times as many: larger ones are not received (proto/cluster.proto).
     static let leastPart = 256
+    /// So many messages of a peer may wait to be received. Fewer ever do; but each time that half of so many have been read
+    /// libzmq tells the connection's thread, and tells it again at each frame of the next message but its last (pipe.cpp
+    /// of 4.3).
+    static let queue: Int32 = 16
 
-    /// Bytes of the largest frame that follows a header.
-    static func maximumFrameBytes(_ format: ExpertRowFormat) -> Int {
-        maximumAssignments * max(format.valueBytes, format.outputBytes, MemoryLayout<Int32>.size * 2)
+    /// Bytes of the largest frame that follows a request's header.
+    static func maximumRequestFrame(_ format: ExpertRowFormat) -> Int {
+        maximumAssignments * max(format.valueBytes, MemoryLayout<Int32>.size * 2)
     }
+
+    /// Bytes of the largest frame that follows an answer's header.
+    static func maximumAnswerFrame(_ format: ExpertRowFormat) -> Int { 3 * leastPart * format.outputBytes }
 
     /// Parses a header without allocating.
     /// - Throws: ``WireError``.

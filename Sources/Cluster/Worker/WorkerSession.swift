@@ -301,11 +301,10 @@ private final class DataConnection {
         self.format = format
         socket = try ZMQSocket(.dealer, in: context)
         try socket.protect(protection)
-        let requests: Int32 = 8
-        try socket.limit(frameBytes: DataMessage.maximumFrameBytes(format), queue: requests)
-        // So many parts, at most three times as long as the least: a coordinator that does not take its answers must not
-        // fill the memory.
-        try socket.limitSending(queue: requests * Int32(DataMessage.maximumAssignments / DataMessage.leastPart))
+        try socket.limit(frameBytes: DataMessage.maximumRequestFrame(format), queue: DataMessage.queue)
+        // Of eight of the largest requests, at most three times as long as the least: a coordinator that does not take its
+        // answers must not fill the memory.
+        try socket.limitSending(queue: 8 * Int32(DataMessage.maximumAssignments / DataMessage.leastPart))
         try id.withUnsafeBytes(socket.setIdentity)
         monitor = try SocketMonitor(socket)
         try socket.connect(endpoint)

@@ -335,7 +335,8 @@ struct  Shoal__ExpertRequest
 
 /*
  * Worker to coordinator. One frame behind it: outputs [assignments], in the order of the request's assignments, of those
- * from `first` on. A large request may be answered in parts, one behind the other.
+ * from `first` on. A request may be answered in parts, one behind the other; a part has at most 768 assignments, and what is
+ * larger ends the connection.
  */
 struct  Shoal__ExpertResponse
 {
