@@ -58,6 +58,7 @@ final class RawWorker: Sendable {
     let id = WorkerID()
     let control: RawSocket
     let data: RawSocket
+    let dataEndpoint: Endpoint
 
     /// Joins, and says that it is ready for whatever it is given, unless it is to be loading for ever.
     /// - Parameter dataProtection: by whose key the data socket connects, if by another than the control socket.
@@ -70,10 +71,11 @@ final class RawWorker: Sendable {
         data = try RawSocket(.dealer, in: context, id: id, protection: dataProtection ?? protection)
         try control.socket.connect(endpoint)
         try control.send([ControlMessage.join(Self.join).encoded()])
-        let assignment = try nextAssignment()
+        let assignment = try Self.nextAssignment(control)
+        dataEndpoint = try Endpoint(assignment.dataEndpoint)
         guard isReady else { return }
         let monitor = try SocketMonitor(data.socket)
-        try data.socket.connect(Endpoint(assignment.dataEndpoint))
+        try data.socket.connect(dataEndpoint)
         var connecting = ZMQPoller([monitor.socket])
         while try monitor.next() != .connected {
             guard try connecting.wait(milliseconds: 10_000) else { throw TimeoutError() }
@@ -82,14 +84,18 @@ final class RawWorker: Sendable {
     }
 
     /// A newcomer may have to wait for its turn, and gets heartbeats meanwhile.
-    private func nextAssignment() throws -> Assignment {
-        while let message = try nextControlMessage() {
+    private static func nextAssignment(_ control: RawSocket) throws -> Assignment {
+        while let message = try nextControlMessage(control, timeout: .seconds(10)) {
             if case .assign(let assignment) = message { return assignment }
         }
         throw TimeoutError()
     }
 
     func nextControlMessage(timeout: Duration = .seconds(10)) throws -> ControlMessage? {
+        try Self.nextControlMessage(control, timeout: timeout)
+    }
+
+    private static func nextControlMessage(_ control: RawSocket, timeout: Duration) throws -> ControlMessage? {
         try control.receive(timeout: timeout)?.first.map { frame in
             try frame.withUnsafeBytes {
                 try ControlMessage.decode($0, shape: FakeModel.shape, arena: WireArena(capacity: 65_536))

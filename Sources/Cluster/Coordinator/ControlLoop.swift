@@ -2,6 +2,8 @@
 final class ControlLoop {
     private let socket: ZMQSocket
     private let monitor: SocketMonitor
+    private let watch: UnendingMessages, otherWatches: [UnendingMessages]
+    private var nextWatch = ContinuousClock.now
     private var poller: ZMQPoller
     private let board: PlacementBoard
     private let bulletin: Bulletin
@@ -25,15 +27,20 @@ final class ControlLoop {
     /// Until then connections are probed, for one was closed a moment ago.
     private var probingEnd = ContinuousClock.now
 
+    /// - Parameters:
+    ///   - watch: of `socket`.
+    ///   - others: of the coordinator's other sockets.
     init(
-        socket: ZMQSocket, wakeup: Wakeup, membership: Membership, board: PlacementBoard, bulletin: Bulletin,
+        socket: ZMQSocket, watch: UnendingMessages, others: [UnendingMessages], wakeup: Wakeup, membership: Membership,
+        board: PlacementBoard, bulletin: Bulletin,
         counters: DropCounters, keys: CoordinatorKeys?, admitted: AdmittedKeys?, log: Log
-    ) throws {
+    ) {
         self.socket = socket
         self.keys = keys
         self.admitted = admitted
         gate = KeyGate(admitted)
-        monitor = try SocketMonitor(socket)
+        monitor = watch.monitor
+        (self.watch, otherWatches) = (watch, others)
         poller = ZMQPoller([socket, monitor.socket], wakeup: wakeup)
         self.membership = membership
         self.board = board
@@ -79,6 +86,7 @@ final class ControlLoop {
             case .handshakeFailed(let failure): report(failure)
             }
         }
+        try cutUnending()
         try sendRevokedAway()
         try sendAccusedAway()
         // Whose connection it was, only a message to everyone can tell; and the monitor knows it before the socket does.
@@ -116,6 +124,16 @@ final class ControlLoop {
             if error.cause == .wrongProtocolVersion, let id { try refuseVersion(of: id) }
         }
         try socket.discardRest(incoming)
+    }
+
+    /// Of all sockets, for their own threads may be waiting for something else.
+    private func cutUnending() throws {
+        guard ContinuousClock.now >= nextWatch else { return }
+        defer { nextWatch = .now + .milliseconds(250) }
+        for other in otherWatches { while try other.monitor.next() != nil {} }
+        for each in [watch] + otherWatches {
+            for _ in 0..<each.cut() { counters.count(.unendingMessage, "its connection was cut") }
+        }
     }
 
     /// A key can be revoked while its owner takes part.

@@ -70,6 +70,10 @@ public final class Coordinator: Sendable {
         if let keys = protection.keys {
             for socket in [control, data, weights] { try socket?.serve(as: keys.own) }
         }
+        let monitors = (
+            control: try SocketMonitor(control), data: try SocketMonitor(data),
+            weights: try weights.map(SocketMonitor.init)
+        )
         do {
             try control.bind(bind)
             try data.bind(toFirstOf: bind.candidatesForData)
@@ -77,6 +81,13 @@ public final class Coordinator: Sendable {
         } catch {
             throw ClusterError("\(error): is another coordinator running there? choose another --bind")
         }
+
+        // Answers may wait until somebody wants the next.
+        let answers = Int(DataMessage.queue + 1) * DataMessage.maximumAnswerFrame(format)
+        let allowance = UnendingMessages.allowance
+        let watch = try UnendingMessages(monitors.control, limit: allowance)
+        var watches = [try UnendingMessages(monitors.data, limit: UnendingMessages.bulkAllowance + answers)]
+        if let monitor = monitors.weights { watches.append(try UnendingMessages(monitor, limit: allowance)) }
 
         endpoint = try control.boundEndpoint()
         self.protection = protection.name
@@ -105,16 +116,12 @@ public final class Coordinator: Sendable {
         executor = ClusterExperts(
             format: format, local: localExperts, board: board, counters: counters, timing: timing, options: options,
             socket: data, admitted: authenticator?.admitted)
-        thread = BackgroundThread("cluster-control") { [wakeup, stopping, bulletin, counters, authenticator] in
-            do {
-                let loop = try ControlLoop(
-                    socket: control, wakeup: wakeup, membership: membership, board: board, bulletin: bulletin,
-                    counters: counters, keys: protection.keys, admitted: authenticator?.admitted, log: log)
-                loop.run { stopping.isSet }
-            } catch {
-                log(.error, "the control thread could not start", [("error", "\(error)")])
-                bulletin.update(membership, links: [:], at: .now, hasEnded: true)
-            }
+        thread = BackgroundThread("cluster-control") { [wakeup, stopping, bulletin, counters, authenticator, watches] in
+            ControlLoop(
+                socket: control, watch: watch, others: watches, wakeup: wakeup, membership: membership, board: board,
+                bulletin: bulletin, counters: counters, keys: protection.keys, admitted: authenticator?.admitted,
+                log: log
+            ).run { stopping.isSet }
         }
         if options.verifyRate > 0, !hasLocalExperts {
             log(

@@ -12,6 +12,8 @@ public enum DropCause: String, Sendable, CaseIterable {
     case unexpectedMessage
     /// More or fewer frames than the header's kind has.
     case wrongFrameCount
+    /// A message of frames without end, of which the connection was cut.
+    case unendingMessage
     /// A frame whose size is not what the header and the model's dimensions say.
     case wrongFrameSize
     /// A layer, expert, row or count beyond the model's or the batch's.

@@ -22,6 +22,19 @@ struct PeerConnection {
     /// Whether it has not been closed on this side.
     var isOpen: Bool { Self.inode(of: descriptor) == inode }
 
+    /// Bytes that the system has received over it; nil where it is closed, or not TCP. Takes no descriptor, for there may be
+    /// none left.
+    var bytesReceived: UInt64? {
+        // struct tcp_info of Linux's <linux/tcp.h>: tcpi_bytes_received, which glibc's declaration lacks.
+        let offset = 128
+        var info = [UInt8](repeating: 0, count: 256)
+        var size = socklen_t(info.count)
+        guard isOpen, getsockopt(descriptor, Int32(IPPROTO_TCP), TCP_INFO, &info, &size) == 0, size >= offset + 8,
+            isOpen
+        else { return nil }
+        return info.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: UInt64.self) }
+    }
+
     /// Ends it, and over TCP with it what waits to be sent.
     func cut() {
         let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)

@@ -9,16 +9,18 @@ package final class SocketMonitor {
         case handshakeFailed(HandshakeFailure)
     }
 
-    private let monitored: ZMQSocket
+    let monitored: ZMQSocket
     /// Readable when there is an event.
     package let socket: ZMQSocket
     private let incoming = ZMQMessage()
     private var handshakeHasFailed = false
+    private var accepted: [Int32] = []
 
     package init(_ monitored: ZMQSocket) throws {
         self.monitored = monitored
         socket = try monitored.monitor(
-            ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL
+            ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED
+                | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL
                 | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
     }
 
@@ -32,6 +34,10 @@ package final class SocketMonitor {
             let kind = Int32(bytes.loadUnaligned(as: UInt16.self))
             let value = Int32(truncatingIfNeeded: bytes.loadUnaligned(fromByteOffset: 2, as: UInt32.self))
             try socket.discardRest(incoming)
+            if kind == ZMQ_EVENT_ACCEPTED {
+                accepted.append(value)
+                continue
+            }
             let hadFailed = handshakeHasFailed
             handshakeHasFailed = false
             switch kind {
@@ -43,6 +49,12 @@ package final class SocketMonitor {
             }
         }
         return nil
+    }
+
+    /// The descriptors of connections that peers have begun, as far as ``next()`` has come across them.
+    func takeAccepted() -> [Int32] {
+        defer { accepted = [] }
+        return accepted
     }
 }
 

@@ -22,6 +22,9 @@ package final class ZMQMessage {
     /// Whether frames of the same message follow this one.
     package var hasMore: Bool { zmq_msg_more(handle) != 0 }
 
+    /// Of the connection that it was received over.
+    var descriptor: Int32 { zmq_msg_get(handle, ZMQ_SRCFD) }
+
     /// Replaces the content by `count` bytes to be filled in, aligned to 8 bytes.
     package func allocate(_ count: Int) throws -> UnsafeMutableRawBufferPointer {
         zmq_msg_close(handle)

@@ -29,7 +29,7 @@ extension ZMQSocket {
     /// The connection that `message` came over; nil where it is closed by now.
     func connection(of message: ZMQMessage) -> PeerConnection? {
         guard let endpoint = try? boundEndpoint() else { return nil }
-        return PeerConnection(descriptor: zmq_msg_get(message.handle, ZMQ_SRCFD), to: endpoint)
+        return PeerConnection(descriptor: message.descriptor, to: endpoint)
     }
 }
 

@@ -17,6 +17,8 @@ package final class ZMQSocket: @unchecked Sendable {
 
     let handle: UnsafeMutableRawPointer
     private let context: ZMQContext
+    /// Counts the messages that are received, where anybody wants to know.
+    var counts: MessageCounts?
 
     /// - Parameters:
     ///   - linger: milliseconds for which unsent messages are kept after closing.
@@ -184,6 +186,7 @@ extension ZMQSocket {
             default: throw ZMQError("receiving")
             }
         }
+        if let counts, !message.hasMore { counts.add(message.descriptor) }
         return true
     }
 
