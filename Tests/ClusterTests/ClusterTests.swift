@@ -28,6 +28,17 @@ import Transformer
         #expect(try cluster.compute(seed: 1, rows: rows, topK: 2) == cluster.expected(seed: 1, rows: rows, topK: 2))
     }
 
+    @Test("the largest part of an answer is received", arguments: Precision.allCases)
+    func largestPart(precision: Precision) async throws {
+        let cluster = try TestCluster(precision, workers: 1, localExperts: false)
+        try await cluster.ready(workers: 1)
+        // Two parts' worth of one expert's rows, and a rest too small to be a part (proto/cluster.proto).
+        let batch = TestBatch(precision, layer: 0, seed: 1, rows: 3 * 256 - 1, topK: 1, expert: 3)
+        try cluster.coordinator.executor.beginStep()
+        #expect(try batch.run(cluster.coordinator.executor) == batch.run(FakeExperts(precision)))
+        #expect(cluster.coordinator.status.workers.map(\.failures) == [0])
+    }
+
     @Test("workers may start before the coordinator, and join again when it restarts")
     func restart() async throws {
         let first = try TestCluster(.int8)

@@ -129,7 +129,11 @@ struct TestBatch {
     var scales: [UInt8]
     let assignments: [ExpertAssignment]
 
-    init(_ precision: Precision, shape: ModelShape = FakeModel.shape, layer: Int, seed: UInt64, rows: Int, topK: Int) {
+    /// - Parameter expert: to which all rows go; nil chooses experts by chance.
+    init(
+        _ precision: Precision, shape: ModelShape = FakeModel.shape, layer: Int, seed: UInt64, rows: Int, topK: Int,
+        expert: Int32? = nil
+    ) {
         format = ExpertRowFormat(precision: precision, hiddenSize: shape.hiddenSize)
         self.layer = layer
         self.rows = rows
@@ -138,7 +142,8 @@ struct TestBatch {
         scales = (0..<rows * format.scaleBytes).map { _ in .random(in: .min ... .max, using: &random) }
         assignments = (0..<rows * topK).map {
             ExpertAssignment(
-                row: Int32($0 / topK), expert: .random(in: 0..<Int32(shape.experts), using: &random), slot: Int32($0))
+                row: Int32($0 / topK), expert: expert ?? .random(in: 0..<Int32(shape.experts), using: &random),
+                slot: Int32($0))
         }
     }
 

@@ -77,13 +77,11 @@ import Transformer
     func onlyTheUnending() throws {
         let context = try ZMQContext()
         let socket = try ZMQSocket(.router, in: context)
-        let monitor = try SocketMonitor(socket)
-        try socket.bind(Endpoint("tcp://127.0.0.1:0"))
-        let watch = try UnendingMessages(monitor, limit: 4 << 20)
+        let watch = try UnendingMessages(socket, limit: 4 << 20) { try $0.bind(Endpoint("tcp://127.0.0.1:0")) }
         let message = ZMQMessage()
         var cuts = 0
         func look() throws {
-            while try monitor.next() != nil {}
+            while try watch.monitor.next() != nil {}
             cuts += watch.cut()
         }
 

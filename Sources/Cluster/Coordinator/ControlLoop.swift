@@ -1,7 +1,6 @@
 /// The coordinator's control thread: owns the control socket, feeds ``Membership`` and performs what it says.
 final class ControlLoop {
     private let socket: ZMQSocket
-    private let monitor: SocketMonitor
     private let watch: UnendingMessages, otherWatches: [UnendingMessages]
     private var nextWatch = ContinuousClock.now
     private var poller: ZMQPoller
@@ -39,9 +38,8 @@ final class ControlLoop {
         self.keys = keys
         self.admitted = admitted
         gate = KeyGate(admitted)
-        monitor = watch.monitor
         (self.watch, otherWatches) = (watch, others)
-        poller = ZMQPoller([socket, monitor.socket], wakeup: wakeup)
+        poller = ZMQPoller([socket, watch.monitor.socket], wakeup: wakeup)
         self.membership = membership
         self.board = board
         self.bulletin = bulletin
@@ -66,11 +64,11 @@ final class ControlLoop {
     private func sendEveryoneAway() throws {
         var left = membership.members.count
         for id in membership.members.keys { _ = try send(.leave(reason: "the coordinator shuts down"), to: id) }
-        var departures = ZMQPoller([monitor.socket])
+        var departures = ZMQPoller([watch.monitor.socket])
         let end = ContinuousClock.now + .milliseconds(300)
         while left > 0, ContinuousClock.now < end {
             _ = try departures.wait(milliseconds: 20)
-            while let event = try monitor.next() { if event == .disconnected { left -= 1 } }
+            while let event = try watch.monitor.next() { if event == .disconnected { left -= 1 } }
         }
     }
 
@@ -79,7 +77,7 @@ final class ControlLoop {
         _ = try poller.wait(
             milliseconds: isProbing ? 2 : max(1, membership.timing.heartbeatInterval.milliseconds / 5))
         now = clock.look(longest: membership.timing.heartbeatInterval)
-        while let event = try monitor.next() {
+        while let event = try watch.monitor.next() {
             switch event {
             case .connected: break
             case .disconnected: probingEnd = .now + .milliseconds(50)

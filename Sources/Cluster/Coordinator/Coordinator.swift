@@ -70,24 +70,26 @@ public final class Coordinator: Sendable {
         if let keys = protection.keys {
             for socket in [control, data, weights] { try socket?.serve(as: keys.own) }
         }
-        let monitors = (
-            control: try SocketMonitor(control), data: try SocketMonitor(data),
-            weights: try weights.map(SocketMonitor.init)
-        )
-        do {
-            try control.bind(bind)
-            try data.bind(toFirstOf: bind.candidatesForData)
-            try weights?.bind(toFirstOf: bind.candidatesForWeights)
-        } catch {
-            throw ClusterError("\(error): is another coordinator running there? choose another --bind")
-        }
-
         // Answers may wait until somebody wants the next.
         let answers = Int(DataMessage.queue + 1) * DataMessage.maximumAnswerFrame(format)
         let allowance = UnendingMessages.allowance
-        let watch = try UnendingMessages(monitors.control, limit: allowance)
-        var watches = [try UnendingMessages(monitors.data, limit: UnendingMessages.bulkAllowance + answers)]
-        if let monitor = monitors.weights { watches.append(try UnendingMessages(monitor, limit: allowance)) }
+        let watch: UnendingMessages
+        var watches: [UnendingMessages] = []
+        do {
+            watch = try UnendingMessages(control, limit: allowance) { try $0.bind(bind) }
+            watches.append(
+                try UnendingMessages(data, limit: UnendingMessages.bulkAllowance + answers) {
+                    try $0.bind(toFirstOf: bind.candidatesForData)
+                })
+            if let weights {
+                watches.append(
+                    try UnendingMessages(weights, limit: allowance) {
+                        try $0.bind(toFirstOf: bind.candidatesForWeights)
+                    })
+            }
+        } catch {
+            throw ClusterError("\(error): is another coordinator running there? choose another --bind")
+        }
 
         endpoint = try control.boundEndpoint()
         self.protection = protection.name

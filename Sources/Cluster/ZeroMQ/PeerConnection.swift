@@ -27,24 +27,27 @@ struct PeerConnection {
     var bytesReceived: UInt64? {
         // struct tcp_info of Linux's <linux/tcp.h>: tcpi_bytes_received, which glibc's declaration lacks.
         let offset = 128
-        var info = [UInt8](repeating: 0, count: 256)
-        var size = socklen_t(info.count)
-        guard isOpen, getsockopt(descriptor, Int32(IPPROTO_TCP), TCP_INFO, &info, &size) == 0, size >= offset + 8,
-            isOpen
-        else { return nil }
-        return info.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: UInt64.self) }
+        return withUnsafeTemporaryAllocation(byteCount: 256, alignment: 8) { info in
+            var size = socklen_t(info.count)
+            guard isOpen, getsockopt(descriptor, Int32(IPPROTO_TCP), TCP_INFO, info.baseAddress, &size) == 0,
+                size >= offset + 8, isOpen
+            else { return nil }
+            return info.load(fromByteOffset: offset, as: UInt64.self)
+        }
     }
 
     /// Ends it, and over TCP with it what waits to be sent.
-    func cut() {
+    /// - Returns: false where it is closed already, or no descriptor is left to hold it by meanwhile.
+    @discardableResult
+    func cut() -> Bool {
         let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
-        guard copy >= 0 else { return }
+        guard copy >= 0 else { return false }
         defer { close(copy) }
-        guard Self.inode(of: copy) == inode else { return }
+        guard Self.inode(of: copy) == inode else { return false }
         // Or the system would deliver what it has taken already.
         var abortion = linger(l_onoff: 1, l_linger: 0)
         setsockopt(copy, SOL_SOCKET, SO_LINGER, &abortion, socklen_t(MemoryLayout<linger>.size))
-        shutdown(copy, Int32(SHUT_RDWR))
+        return shutdown(copy, Int32(SHUT_RDWR)) == 0
     }
 
     private static func inode(of descriptor: Int32) -> ino_t? {

@@ -28,13 +28,15 @@ package final class UnendingMessages: @unchecked Sendable {
     private var connections: [Int32: Connection] = [:]
 
     /// - Parameters:
-    ///   - monitor: made before its socket was bound, lest a connection be missed; nobody uses that socket yet.
     ///   - limit: bytes that may have been received over a connection and not been taken.
-    package init(_ monitor: SocketMonitor, limit: Int) throws {
-        self.monitor = monitor
+    ///   - bind: binds the socket, which nobody uses yet: no connection is to be missed.
+    /// - Throws: what `bind` throws, and `ZMQError`.
+    package init(_ socket: ZMQSocket, limit: Int, bind: (ZMQSocket) throws -> Void) throws {
+        monitor = try SocketMonitor(socket)
         self.limit = UInt64(limit)
-        endpoint = try monitor.monitored.boundEndpoint()
-        monitor.monitored.counts = counts
+        socket.counts = counts
+        try bind(socket)
+        endpoint = try socket.boundEndpoint()
     }
 
     /// Looks at every connection that the monitor has told of. Returns how many were cut.
@@ -54,8 +56,7 @@ package final class UnendingMessages: @unchecked Sendable {
             if messages != connection.messages {
                 let bytes = connection.peer.bytesReceived ?? bytes
                 connections[descriptor] = Connection(peer: connection.peer, messages: messages, bytes: bytes)
-            } else if bytes > connection.bytes + limit {
-                connection.peer.cut()
+            } else if bytes > connection.bytes + limit, connection.peer.cut() {
                 connections[descriptor] = nil
                 cuts += 1
             }
