@@ -6,10 +6,11 @@
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 
 #define TOKENS 4
-#define TOKENS_AT_ONCE(kind, tiles, tokens) TOKENS
+#define TOKENS_AT_ONCE(kind, tiles) TOKENS
 #define PAIRED_TOKENS SIZE_MAX
 #define FEW_TOKENS 2
 #define MXFP4_OFFSET 12
+#define MXFP4_X_OFFSET 128
 #define Q8_OFFSET 0
 #define BF16_ROWS 2
 #define BF16_TOKENS 2
@@ -47,10 +48,10 @@ INLINE void words_of_rows(const uint8_t *const rows[SHOAL_TILE_ROWS], size_t off
     for (int i = 0; i < 4; i++) memcpy(&words[i], halves[i], sizeof words[i]);
 }
 
-/// The even and the odd columns of the blocks in 64 bytes, as doubled values plus 12.
-INLINE void decode_mxfp4_bytes(u8x64 codes, u8x64 *even, u8x64 *odd) {
-    const __m256i lookup = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
+/// The even and the odd columns of the blocks in 64 bytes, as doubled values plus `offset`.
+INLINE void decode_mxfp4_bytes(int offset, u8x64 codes, u8x64 *even, u8x64 *odd) {
+    const __m128i doubled = _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
+    const __m256i lookup = _mm256_broadcastsi128_si256(_mm_add_epi8(doubled, _mm_set1_epi8((char)offset)));
     const __m256i low = _mm256_set1_epi8(15);
     __m256i halves[2], even_halves[2], odd_halves[2];
     memcpy(halves, &codes, sizeof halves);
@@ -79,7 +80,7 @@ INLINE i32x16 add_dots(i32x16 sums, u8x64 even, i8x64 x_even, u8x64 odd, i8x64 x
 }
 
 /// The dot products of one block, eight rows and `tokens` tokens. maddubs adds pairs of products in 16 bits, which
-/// saturate, so: MXFP4 weights are at most 24, and four pair sums stay below 4 * 2 * 24 * 127 = 24,384; int8 weights
+/// saturate, so: MXFP4 weights are at most 12, and four pair sums stay below 4 * 2 * 12 * 255 = 24,480; int8 weights
 /// enter as magnitudes, their signs moved to the activations, and one pair sum is at most 2 * 128 * 127 = 32,512.
 INLINE void dots_of_eight(
     product_kind kind, int tokens, const uint8_t *values, const int8_t (*x)[SHOAL_BLOCK], __m256i *dots) {
@@ -89,7 +90,7 @@ INLINE void dots_of_eight(
         for (int i = half * 4; i < half * 4 + 4; i++) {
             __m256i w = _mm256_loadu_si256((const __m256i *)(values + i * 64));
             if (kind != MXFP4_BY_8) w = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
-            __m256i magnitude = kind != MXFP4_BY_8 ? _mm256_abs_epi8(w) : w;
+            __m256i magnitude = _mm256_abs_epi8(w);
             for (int t = 0; t < tokens; t++) {
                 int32_t four;
                 memcpy(&four, x[t] + i * 4, sizeof four);
@@ -98,7 +99,7 @@ INLINE void dots_of_eight(
                     __m256i sums = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(u, w));
                     dots[t] = _mm256_add_epi32(dots[t], _mm256_madd_epi16(sums, ones));
                 } else {
-                    __m256i sums = _mm256_maddubs_epi16(magnitude, u);
+                    __m256i sums = _mm256_maddubs_epi16(u, w);
                     pairs[t] = i == half * 4 ? sums : _mm256_add_epi16(pairs[t], sums);
                 }
             }
@@ -118,6 +119,7 @@ INLINE void q8_products(
     for (size_t half = 0; half < 2 * (size_t)tiles; half++) {
         const uint8_t *values = w->values + half / 2 * w->values_step + half % 2 * 32;
         const float *scales = w->scales + half / 2 * w->scales_step + half % 2 * 8;
+        const float *starts = w->starts + half / 2 * w->scales_step + half % 2 * 8;
         f32x16 *rows = sums + half / 2 * (size_t)tokens;
         __m256 eight[TOKENS];
         for (int t = 0; t < tokens; t++) eight[t] = half % 2 ? rows[t].hi : rows[t].lo;
@@ -128,8 +130,10 @@ INLINE void q8_products(
             __m256i dots[TOKENS];
             __m256 scale = _mm256_loadu_ps(scales + b * LANES);
             for (int t = 0; t < tokens; t++) {
-                dots[t] = _mm256_set1_epi32(x->offsets[first + (size_t)t]);
-                if (kind == MXFP4_BY_8) dots[t] = _mm256_add_epi32(dots[t], _mm256_castps_si256(scale));
+                if (kind == MXFP4_BY_8)
+                    dots[t] = _mm256_loadu_si256((const __m256i *)(starts + b * LANES));
+                else
+                    dots[t] = _mm256_set1_epi32(x->offsets[first + (size_t)t]);
             }
             if (kind == Q8_BY_16) {
                 __m256i high[TOKENS];

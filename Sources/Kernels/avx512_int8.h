@@ -4,10 +4,8 @@
 #define SHOAL_AVX512_INT8_H
 
 #define TOKENS 8
-// Whose sums, and those of their dot products, fit the registers. Seven of MXFP4 just do, which is a little slower than
-// six, but one group fewer where there are few.
-#define TOKENS_AT_ONCE(kind, tiles, tokens) \
-    ((tiles) == 1 ? TOKENS : (kind) == Q8_BY_16 ? 4 : (kind) == MXFP4_BY_8 && (tokens) <= 28 ? 7 : 6)
+// Whose sums, and those of their dot products, fit the registers.
+#define TOKENS_AT_ONCE(kind, tiles) ((tiles) == 1 ? TOKENS : (kind) == Q8_BY_16 ? 4 : (kind) == MXFP4_BY_8 ? 7 : 6)
 #define PAIRED_TOKENS 16
 #define FEW_TOKENS 8
 #ifdef VBMI
@@ -16,15 +14,16 @@
 #define FEW_TRANSPOSED 4
 #endif
 #define MXFP4_OFFSET 12
+#define MXFP4_X_OFFSET 128
 #define Q8_OFFSET 128
 
 #include "vectors.h"
 #include "q8_slice.h"
 
-/// The even and the odd columns of the blocks in 64 bytes, as doubled values plus 12.
-INLINE void decode_mxfp4_bytes(u8x64 codes, u8x64 *even, u8x64 *odd) {
-    const __m512i lookup = _mm512_broadcast_i32x4(
-        _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
+/// The even and the odd columns of the blocks in 64 bytes, as doubled values plus `offset`.
+INLINE void decode_mxfp4_bytes(int offset, u8x64 codes, u8x64 *even, u8x64 *odd) {
+    const __m128i doubled = _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
+    const __m512i lookup = _mm512_broadcast_i32x4(_mm_add_epi8(doubled, _mm_set1_epi8((char)offset)));
     __m512i low = (__m512i)codes, high = _mm512_srli_epi16(low, 4);
 #ifdef VBMI
     *even = (u8x64)_mm512_permutexvar_epi8(low, lookup);
@@ -76,6 +75,11 @@ INLINE __m512i four_columns(const int8_t *block, int i) {
     return _mm512_set1_epi32(four);
 }
 
+/// Of decoded weights the activations are the unsigned ones, else the weights.
+INLINE __m512i dot(product_kind kind, __m512i sums, __m512i w, __m512i x) {
+    return kind == MXFP4_BY_8 ? _mm512_dpbusd_epi32(sums, x, w) : _mm512_dpbusd_epi32(sums, w, x);
+}
+
 /// sums[tile * tokens + t] += the products of `tokens` tokens with the tiles over `blocks` blocks, the first of them at
 /// index `at` of x.
 INLINE void q8_products(
@@ -93,8 +97,10 @@ INLINE void q8_products(
         __m512i dots[2 * TOKENS], high[2 * TOKENS];
 #pragma clang loop unroll(full)
         for (int j = 0; j < tiles * tokens; j++) {
-            dots[j] = _mm512_set1_epi32(x->offsets[at + (size_t)(j % tokens)]);
-            if (kind == MXFP4_BY_8) dots[j] = _mm512_add_epi32(dots[j], (__m512i)scales[j / tokens]);
+            if (kind == MXFP4_BY_8)
+                dots[j] = _mm512_loadu_si512(w->starts + (size_t)(j / tokens) * w->scales_step + b * LANES);
+            else
+                dots[j] = _mm512_set1_epi32(x->offsets[at + (size_t)(j % tokens)]);
             high[j] = _mm512_setzero_si512();
         }
 #pragma clang loop unroll(full)
@@ -109,8 +115,8 @@ INLINE void q8_products(
                     if (tiles == 2) high[tokens + t] = _mm512_dpbusd_epi32(high[tokens + t], second, four);
                     four = four_columns(x->low[at + (size_t)t], i);
                 }
-                dots[t] = _mm512_dpbusd_epi32(dots[t], first, four);
-                if (tiles == 2) dots[tokens + t] = _mm512_dpbusd_epi32(dots[tokens + t], second, four);
+                dots[t] = dot(kind, dots[t], first, four);
+                if (tiles == 2) dots[tokens + t] = dot(kind, dots[tokens + t], second, four);
             }
         }
 #pragma clang loop unroll(full)

@@ -5,8 +5,9 @@
 // all tokens then share it.
 //
 // The including file defines `words_of_rows`, `decode_mxfp4_bytes` and `q8_products`; TOKENS (4 or 8) and, for so many
-// tiles and tokens in all, TOKENS_AT_ONCE: how many the inner loop takes at once; PAIRED_TOKENS: from how many on int8
-// matrices go two tiles at a time; MXFP4_OFFSET and Q8_OFFSET, by how much its weights exceed the true ones.
+// tiles, TOKENS_AT_ONCE: how many the inner loop takes at once; PAIRED_TOKENS: from how many on int8
+// matrices go two tiles at a time; Q8_OFFSET, by how much int8 weights exceed the true ones; MXFP4_X_OFFSET, by how much the
+// activations that meet decoded weights do: what makes up for that is found once for all tokens, while decoding.
 #ifndef SHOAL_MATMUL_Q8_H
 #define SHOAL_MATMUL_Q8_H
 
@@ -89,26 +90,35 @@ INLINE mxfp4_rows mxfp4_rows_at(const shoal_mxfp4_matrix *w, size_t n, size_t ro
     return at;
 }
 
-/// The block at `offset` of each of sixteen rows, decoded: [8][16 rows][4 columns], even columns first.
-INLINE void decode_mxfp4_block(const uint8_t *const rows[SHOAL_TILE_ROWS], size_t offset, uint8_t *values) {
+/// The block at `offset` of each of sixteen rows, decoded: [8][16 rows][4 columns], even columns first. And the bits that
+/// its dot products begin with: the rows' anchors, less what the activations' offset will add.
+INLINE void decode_mxfp4_block(
+    const uint8_t *const rows[SHOAL_TILE_ROWS], size_t offset, const float *anchors, uint8_t *values, float *starts) {
     i32x16 words[4];
     words_of_rows(rows, offset, words);
+    u8x64 even_sums = 0, odd_sums = 0;  // within 4 * 12 of zero
     for (int i = 0; i < 4; i++) {
         u8x64 even, odd;
-        decode_mxfp4_bytes((u8x64)words[i], &even, &odd);
+        decode_mxfp4_bytes(0, (u8x64)words[i], &even, &odd);
         memcpy(values + i * 64, &even, sizeof even);
         memcpy(values + (i + 4) * 64, &odd, sizeof odd);
+        even_sums += even, odd_sums += odd;
     }
+    const u8x64 offsets = MXFP4_X_OFFSET;
+    i32x16 excess = add_dots((i32x16)0, offsets, (i8x64)even_sums, offsets, (i8x64)odd_sums);
+    store(starts, (f32x16)((i32x16)load(anchors, LANES) - excess), LANES);
 }
 
 INLINE void mxfp4_tiles(
     const shoal_mxfp4_matrix *w, size_t n, const q8_slice *x, size_t first_block, const tile_results *results) {
     uint8_t values[2][GROUP_BLOCKS][SHOAL_TILE_ROWS * SHOAL_BLOCK] __attribute__((aligned(64)));
     float scales[2][GROUP_BLOCKS * LANES] __attribute__((aligned(64)));
+    float starts[2][GROUP_BLOCKS * LANES] __attribute__((aligned(64)));
     tile_blocks pair = {
         .values = values[0][0],
         .values_step = sizeof values[0],
         .scales = scales[0],
+        .starts = starts[0],
         .scales_step = GROUP_BLOCKS * LANES,
     };
     size_t row_blocks = w->columns / SHOAL_BLOCK;
@@ -126,7 +136,9 @@ INLINE void mxfp4_tiles(
             mxfp4_anchors(rows.scales + tile * SHOAL_TILE_ROWS, row_blocks, first_block + b, blocks, scales[tile]);
             for (size_t i = 0; i < blocks; i++) {
                 if (i % 4 == 0) ask_for((uintptr_t)next_scales + (2 * b + tile * blocks + i) * SHOAL_TILE_ROWS);
-                decode_mxfp4_block(codes, (first_block + b + i) * (SHOAL_BLOCK / 2), values[tile][i]);
+                decode_mxfp4_block(
+                    codes, (first_block + b + i) * (SHOAL_BLOCK / 2), scales[tile] + i * LANES, values[tile][i],
+                    starts[tile] + i * LANES);
             }
         }
         pair.ahead = next_codes + 2 * b * (SHOAL_TILE_ROWS * SHOAL_BLOCK / 2);
@@ -173,10 +185,10 @@ INLINE void matmul_q8(
     for (size_t s = 0, t = 0; s < slices; s++, t += slice.tokens) {
         slice.tokens = x->rows * (s + 1) / slices - t;
         slice.tiles = tiles_at_once(kind, slice.tokens);
-        slice.groups = (slice.tokens - 1) / TOKENS_AT_ONCE(kind, slice.tiles, slice.tokens) + 1;
+        slice.groups = (slice.tokens - 1) / TOKENS_AT_ONCE(kind, slice.tiles) + 1;
         for (size_t b = 0; b < row_blocks; b += slice.blocks) {
             slice.blocks = smaller(SLICE_BLOCKS / slice.tokens, row_blocks - b);
-            q8_slice_fill(&slice, kind, kind == MXFP4_BY_8 ? MXFP4_OFFSET : Q8_OFFSET, x, t, b);
+            q8_slice_fill(&slice, kind, x, t, b);
             size_t rows = (size_t)slice.tiles * SHOAL_TILE_ROWS;
             for (size_t n = row_begin; n < row_end; n += rows) {
                 tile_results results = {

@@ -5,8 +5,9 @@
 // sixteen rows at once: nothing is transposed before it is multiplied. For more, where FEW_TRANSPOSED is defined, the words of
 // sixteen rows are transposed first, once for all tokens. Nothing decoded is stored.
 //
-// The including file defines `decode_mxfp4_bytes`, `add_dots` and MXFP4_OFFSET; FEW_TOKENS, the most; and, if it likes,
-// FEW_TRANSPOSED, from how many tokens on to transpose, with `transpose_words`.
+// The including file defines `decode_mxfp4_bytes`, `add_dots` and MXFP4_OFFSET, by how much decoded weights are to exceed the
+// true ones here; FEW_TOKENS, the most; and, if it likes, FEW_TRANSPOSED, from how many tokens on to transpose, with
+// `transpose_words`.
 #ifndef SHOAL_MXFP4_FEW_H
 #define SHOAL_MXFP4_FEW_H
 
@@ -113,7 +114,7 @@ INLINE void few_products(
                 ahead += sizeof(u8x64);
                 u8x64 bytes;
                 memcpy(&bytes, codes + at, sizeof bytes);
-                decode_mxfp4_bytes(bytes, &even[r], &odd[r]);
+                decode_mxfp4_bytes(MXFP4_OFFSET, bytes, &even[r], &odd[r]);
             }
 #pragma clang loop unroll(full)
             for (int t = 0; t < tokens; t++) {
@@ -166,7 +167,7 @@ INLINE void few_products_transposed(
             u8x64 even[4], odd[4];
             transpose_words(rows, words);
 #pragma clang loop unroll(full)
-            for (int j = 0; j < 4; j++) decode_mxfp4_bytes((u8x64)words[j], &even[j], &odd[j]);
+            for (int j = 0; j < 4; j++) decode_mxfp4_bytes(MXFP4_OFFSET, (u8x64)words[j], &even[j], &odd[j]);
             f32x16 anchor = load(anchors + (quad * QUAD + i) * LANES, LANES);
 #pragma clang loop unroll(full)
             for (int t = 0; t < tokens; t++) {

@@ -8,10 +8,11 @@
 #pragma clang attribute push(__attribute__((target("dotprod"))), apply_to = function)
 
 #define TOKENS 4
-#define TOKENS_AT_ONCE(kind, tiles, tokens) TOKENS
+#define TOKENS_AT_ONCE(kind, tiles) TOKENS
 #define PAIRED_TOKENS SIZE_MAX
 #define FEW_TOKENS 2
 #define MXFP4_OFFSET 0
+#define MXFP4_X_OFFSET 0
 #define Q8_OFFSET 0
 #define BF16_ROWS 2
 #define BF16_TOKENS 2
@@ -50,8 +51,9 @@ INLINE void words_of_rows(const uint8_t *const rows[SHOAL_TILE_ROWS], size_t off
     for (int i = 0; i < 4; i++) memcpy(&words[i], quarters[i], sizeof words[i]);
 }
 
-/// The even and the odd columns of the blocks in 64 bytes, as doubled values.
-INLINE void decode_mxfp4_bytes(u8x64 codes, u8x64 *even, u8x64 *odd) {
+/// The even and the odd columns of the blocks in 64 bytes, as doubled values; the offset is none.
+INLINE void decode_mxfp4_bytes(int offset, u8x64 codes, u8x64 *even, u8x64 *odd) {
+    (void)offset;
     const int8x16_t lookup = vld1q_s8(shoal_e2m1_doubled);
     uint8x16_t quarters[QUARTERS];
     int8x16_t even_quarters[QUARTERS], odd_quarters[QUARTERS];

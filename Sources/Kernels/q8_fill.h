@@ -19,11 +19,11 @@ INLINE i32x16 sums_of_blocks(const int8_t (*blocks)[SHOAL_BLOCK]) {
 }
 
 /// What the dot products begin with. Behind the last block of the slice the sums are of whatever is there.
-INLINE void q8_slice_offsets(q8_slice *slice, product_kind kind, int32_t weight_offset) {
+INLINE void q8_slice_offsets(q8_slice *slice, product_kind kind) {
     for (size_t i = 0; i < slice->tokens * slice->blocks; i += LANES) {
         i32x16 sums = sums_of_blocks((const int8_t(*)[SHOAL_BLOCK])(slice->values + i));
         if (kind == Q8_BY_16) sums = sums * 255 + sums_of_blocks((const int8_t(*)[SHOAL_BLOCK])(slice->low + i));
-        sums *= -weight_offset;
+        sums *= -Q8_OFFSET;
         memcpy(slice->offsets + i, &sums, sizeof sums);
     }
 }
@@ -31,7 +31,7 @@ INLINE void q8_slice_offsets(q8_slice *slice, product_kind kind, int32_t weight_
 /// Takes blocks [block, block + slice->blocks) of tokens [token, token + slice->tokens). For MXFP4 the even columns of
 /// a block come first and then the odd ones, because decoding yields the weights in that order.
 INLINE void q8_slice_fill(
-    q8_slice *slice, product_kind kind, int32_t weight_offset, const activation_rows *x, size_t token, size_t block) {
+    q8_slice *slice, product_kind kind, const activation_rows *x, size_t token, size_t block) {
     for (size_t group = 0; group < slice->groups; group++) {
         size_t begin = group_begin(slice, group), end = group_begin(slice, group + 1);
         // Token after token, which the hardware foresees: the rows come from beyond the core's own caches.
@@ -40,14 +40,14 @@ INLINE void q8_slice_fill(
             for (size_t b = 0; b < slice->blocks; b++, from++, to += end - begin) {
                 i8x32 v;
                 memcpy(&v, x->values + from * SHOAL_BLOCK, sizeof v);
-                if (kind == MXFP4_BY_8) v = even_then_odd(v);
+                if (kind == MXFP4_BY_8) v = even_then_odd(v) + (i8x32)(int8_t)MXFP4_X_OFFSET;
                 memcpy(slice->values[to], &v, sizeof v);
                 if (kind == Q8_BY_16) memcpy(slice->low[to], x->low + from * SHOAL_BLOCK, SHOAL_BLOCK);
                 slice->scales[to] = shoal_bf16(x->scales[from]);
             }
         }
     }
-    q8_slice_offsets(slice, kind, weight_offset);
+    if (kind != MXFP4_BY_8) q8_slice_offsets(slice, kind);
 }
 
 #endif

@@ -14,9 +14,9 @@ typedef enum { MXFP4_BY_8, Q8_BY_8, Q8_BY_16 } product_kind;
 /// Tokens lie in `groups` groups whose sizes differ by one at most, each group block after block, the way the inner
 /// loop goes through them.
 typedef struct {
-    int8_t values[SLICE_BLOCKS][SHOAL_BLOCK];
+    int8_t values[SLICE_BLOCKS][SHOAL_BLOCK];  // for MXFP4, MXFP4_X_OFFSET more than they are
     int8_t low[SLICE_BLOCKS][SHOAL_BLOCK];  // the second plane of 16-bit activations, else unused
-    int32_t offsets[SLICE_BLOCKS];  // what the dot product begins with, to make up for the weights being unsigned
+    int32_t offsets[SLICE_BLOCKS];  // what int8 weights' dot products begin with, to make up for Q8_OFFSET
     float scales[SLICE_BLOCKS];
     size_t tokens, blocks, groups;
     int tiles;  // that the inner loop takes together
@@ -43,6 +43,7 @@ INLINE int tiles_at_once(product_kind kind, size_t tokens) {
 typedef struct {
     const uint8_t *values;
     const float *scales;              // [blocks][16 rows]; of MXFP4, their anchors
+    const float *starts;              // the bits that MXFP4's dot products begin with, in that order
     size_t values_step, scales_step;  // from the first tile to the second
     const uint8_t *ahead;             // bytes that will be needed later, to be asked for meanwhile:
     size_t ahead_lines;               // so many cache lines with each block
