@@ -25,6 +25,7 @@ public final class Checkpoint: Sendable {
     /// that it names or, where there is no index, `model.safetensors`.
     /// - Throws: ``CheckpointError``.
     public init(directory: URL) throws {
+        try Self.requireFolder(directory)
         let (config, configDigest) = try ModelConfig.read(directory)
         let files = try CheckpointFiles(directory: directory)
         func tensor(_ role: TensorRole, _ layer: Int? = nil) throws -> Tensor {
@@ -40,5 +41,14 @@ public final class Checkpoint: Sendable {
         layers = try (0..<config.layerCount).map { layer in
             try LayerTensors(config.expertFormat) { try tensor($0, layer) }
         }
+    }
+
+    static func requireFolder(_ directory: URL) throws {
+        let expected = "expected a folder with config.json, *.safetensors and tokenizer.json"
+        var isFolder: ObjCBool = false
+        guard FileManager.default.fileExists(atPath: directory.path, isDirectory: &isFolder) else {
+            throw CheckpointError("\(directory.path): there is no such folder; \(expected)")
+        }
+        guard isFolder.boolValue else { throw CheckpointError("\(directory.path) is a file; \(expected)") }
     }
 }

@@ -60,8 +60,9 @@ public struct Inspection: Sendable {
                 return nil
             }
         }
-        let config = attempt { try ModelConfig(directory: directory) }
-        let checkpointFiles = attempt { try CheckpointFiles(directory: directory) }
+        let folder: Void? = attempt { try Checkpoint.requireFolder(directory) }
+        let config = folder.flatMap { attempt { try ModelConfig(directory: directory) } }
+        let checkpointFiles = folder.flatMap { attempt { try CheckpointFiles(directory: directory) } }
         let slots = config?.tensorSlots ?? []
         if let config, let checkpointFiles {
             for slot in slots { _ = attempt { try checkpointFiles.tensor(slot, config) } }

@@ -17,7 +17,7 @@ final class OutputFolder: Sendable {
             try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
             names = try FileManager.default.contentsOfDirectory(atPath: directory.path)
         } catch {
-            throw CheckpointError("\(directory.path): cannot create the folder: \(error.localizedDescription)")
+            throw CheckpointError("\(directory.path): cannot create the folder: \(systemReason(error))")
         }
         guard names.isEmpty || names.contains(Self.mark) else {
             throw CheckpointError(
@@ -54,7 +54,7 @@ final class OutputFolder: Sendable {
             // Written beside and renamed: there, and whole, or not there.
             try Data((value.prettySerialized + "\n").utf8).write(to: url(name), options: .atomic)
         } catch {
-            throw CheckpointError("\(url(name).path): cannot write: \(error.localizedDescription)")
+            throw CheckpointError("\(url(name).path): cannot write: \(systemReason(error))")
         }
     }
 

@@ -1,3 +1,5 @@
+import Foundation
+
 /// Where a socket is bound or connected: `tcp://HOST:PORT` or `ipc://PATH`.
 public struct Endpoint: Sendable, Equatable, CustomStringConvertible {
     enum Address: Sendable, Equatable {
@@ -62,6 +64,23 @@ public struct Endpoint: Sendable, Equatable, CustomStringConvertible {
                 .map { Endpoint(.tcp(host: host, port: $0)) }
         case .ipc(let path): [Endpoint(.ipc(path: path + suffix))]
         }
+    }
+
+    /// How others reach it. Bound to all addresses of a machine, it is reached by any of its names, for which HOST stands.
+    public var dialled: String {
+        switch address {
+        case .tcp("0.0.0.0", let port), .tcp("*", let port), .tcp("[::]", let port): "tcp://HOST:\(port)"
+        default: description
+        }
+    }
+
+    /// Why the host's name stands for no address now; nil where it does. It may take seconds to find out.
+    func resolutionFailure() -> String? {
+        guard case .tcp(let host, _) = address else { return nil }
+        var found: UnsafeMutablePointer<addrinfo>?
+        let status = getaddrinfo(host.trimmingCharacters(in: ["[", "]"]), nil, nil, &found)
+        if let found { freeaddrinfo(found) }
+        return status == 0 ? nil : String(cString: gai_strerror(status))
     }
 
     /// A coordinator may know itself by another address than its workers do: its port is taken, not its host.

@@ -83,7 +83,8 @@ final class StepLoop {
             for id in sequences.keys.sorted() { end(id, .failure(error)) }
         }
         for (id, deadline) in deadlines where deadline <= now {
-            end(id, .failure(EngineError(.deadlineExceeded, "the request was not complete within its time limit")))
+            let reason = "the request was not complete within its time limit, --request-timeout"
+            end(id, .failure(EngineError(.deadlineExceeded, reason)))
         }
     }
 

@@ -24,9 +24,10 @@ public final class Tokenizer: Sendable {
         do {
             json = try Data(contentsOf: file)
         } catch {
+            let reason = access(file.path, R_OK) == 0 ? "\(error)" : String(cString: strerror(errno))
             throw TokenizerError(
                 description:
-                    "\(file.path) cannot be read (\(error.localizedDescription)); copy the tokenizer.json that "
+                    "\(file.path) cannot be read (\(reason)); copy the tokenizer.json that "
                     + "belongs to the model there")
         }
         try self.init(json: json)

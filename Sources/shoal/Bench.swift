@@ -1,3 +1,4 @@
+import Checkpoints
 import Foundation
 import JSON
 import LoadGenerator
@@ -108,7 +109,7 @@ enum Bench: Command {
 
     private static func write(_ text: String, to file: String) throws(Failure) {
         do { try Data(text.utf8).write(to: URL(fileURLWithPath: file)) } catch {
-            throw Failure("cannot write \(file): \(error.localizedDescription)")
+            throw Failure("cannot write \(file): \(systemReason(error))")
         }
     }
 }

@@ -91,7 +91,7 @@ private struct Serving {
         FileLimit.raise()
         let checkpoint = try model.openCheckpoint()
         let harmony = try model.openTokenizer()
-        let digesting = Progress("reading the checkpoint")
+        let digesting = Progress("reading the checkpoint", log: log)
         _ = try checkpoint.digest { digesting.show(Double($0) / Double(max(1, $1))) }
         let coordinator = try Coordinator(
             checkpoint: checkpoint, precision: model.precision, bind: bind, protection: protection,
@@ -111,7 +111,7 @@ private struct Serving {
             .info, "serving", [("model", modelName), ("url", "http://\(address)"), ("join", "\(coordinator.endpoint)")])
         let ready = Task { [log] in
             try await coordinator.waitUntilReady(workers: count)
-            log(.info, "ready", [("workers", "\(count)")])
+            log(.info, "ready", [("workers", "\(coordinator.status.workers.count)")])
             try printOutput(greeting(address, coordinator))
         }
         await EndRequest.wait()
@@ -124,8 +124,8 @@ private struct Serving {
     }
 
     private func makeEngine(_ checkpoint: Checkpoint, _ coordinator: Coordinator) async throws -> Engine {
-        let engine = try await Engine(options: options) { [model] in
-            (try model.makeTransformer(checkpoint), coordinator.executor)
+        let engine = try await Engine(options: options) { [model, log] in
+            (try model.makeTransformer(checkpoint, log: log), coordinator.executor)
         }
         log(
             .info, "memory for keys and values",
@@ -161,6 +161,15 @@ private struct Serving {
             })
     }
 
+    /// How a worker joins: one on this machine shares the checkpoint; another gets its experts over the network.
+    private func workerCommand(_ coordinator: Coordinator) -> String {
+        let keys = coordinator.publicKey.map { " --key FILE --coordinator-key '\($0)'" } ?? ""
+        guard protection.reachesBeyondThisMachine else {
+            return "shoal worker --join \(coordinator.endpoint) --model \(model.directory.path)"
+        }
+        return "shoal worker --join \(coordinator.endpoint.dialled)" + keys + (keys.isEmpty ? " --insecure" : "")
+    }
+
     private func greeting(_ address: ListenAddress, _ coordinator: Coordinator) -> String {
         """
 
@@ -169,7 +178,7 @@ private struct Serving {
           curl http://\(address)/v1/chat/completions -H 'Content-Type: application/json' \\
             -d '{"model": "\(modelName)", "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 64}'
 
-        Another worker:  \(coordinator.workerCommand) --model \(model.directory.path)
+        Another worker:  \(workerCommand(coordinator))
         The cluster:     shoal status --url http://\(address)
 
         """
@@ -177,12 +186,6 @@ private struct Serving {
 }
 
 extension Coordinator {
-    /// How a worker joins.
-    fileprivate var workerCommand: String {
-        let join = "shoal worker --join \(endpoint)"
-        return publicKey.map { "\(join) --key FILE --coordinator-key '\($0)'" } ?? join
-    }
-
     /// The status as JSON, for `GET /cluster`.
     fileprivate var statusJSON: JSONValue {
         let encoder = JSONEncoder()

@@ -55,6 +55,9 @@ enum WorkerCommand: Command {
         let coordinators = try KeyFlags.coordinators(arguments)
         let memory = try arguments.bytes("memory") ?? KVMemory.spare(mapped: 0)
         if let model = arguments.string("model") {
+            for flag in ["cache", "cache-size"] where arguments.wasTyped(flag) {
+                throw UsageError("--\(flag) is for workers without --model, which fetch their experts")
+            }
             let checkpoint = try Checkpoint(directory: URL(fileURLWithPath: model))
             return try Worker(
                 checkpoint: checkpoint, coordinators: coordinators, threads: threads, memory: memory, log: log)
@@ -62,7 +65,7 @@ enum WorkerCommand: Command {
         let cache = arguments.string("cache")
         let cacheLimit = try arguments.bytes("cache-size")
         guard cacheLimit == nil || cache != nil else { throw UsageError("--cache-size needs --cache") }
-        let loading = Progress("loading experts")
+        let loading = Progress("loading experts", log: log)
         return try Worker(
             coordinators: coordinators, threads: threads, memory: memory,
             cache: cache.map {

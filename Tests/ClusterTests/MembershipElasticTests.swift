@@ -236,6 +236,66 @@ import Transformer
         #expect(membership.placement.workers.contains(stuck))
     }
 
+    @Test("others that come and go give no more time to who does not come further with loading")
+    func stalledAmongFlapping() {
+        var membership = membership()
+        let stuck = WorkerID()
+        _ = membership.receive(join("b:1"), from: stuck, at: start)
+        let limit = membership.timing.loadingLimit
+        var now = start
+        var left: ContinuousClock.Instant?
+        for visit in 1...12 {
+            let visitor = WorkerID()
+            _ = membership.receive(join("c\(visit):1"), from: visitor, at: now)
+            _ = membership.receive(.ready(epoch: membership.pending?.epoch ?? 0), from: visitor, at: now)
+            // What is wanted of it changes with every plan; what it has does not.
+            let wanted = UInt64(visit)
+            _ = membership.receive(
+                .loading(LoadingProgress(loaded: 0, wanted: wanted, received: 0)), from: stuck, at: now)
+            _ = pass(limit / 6, &membership, from: now)
+            now += limit / 6
+            if membership.members[stuck]?.hold == .stalled { left = left ?? now }
+            _ = membership.unreachable(visitor, at: now)
+        }
+        #expect(left.map { start.duration(to: $0) <= limit * 7 / 6 } == true)
+    }
+
+    @Test("a plan that is overtaken gives who waits behind it the time it had left, not less")
+    func waitingStandsStill() {
+        var waiting = WaitingTime()
+        #expect(waiting.elapsed(at: start) == nil)
+        waiting.wait(at: start)
+        waiting.pause(at: start + .seconds(10))
+        #expect(waiting.elapsed(at: start + .seconds(50)) == nil)
+        waiting.wait(at: start + .seconds(60))
+        waiting.wait(at: start + .seconds(61))
+        #expect(waiting.elapsed(at: start + .seconds(65)) == .seconds(15))
+        waiting.restart(at: start + .seconds(65))
+        #expect(waiting.elapsed(at: start + .seconds(66)) == .seconds(1))
+        waiting.pause(at: start + .seconds(67))
+        waiting.restart(at: start + .seconds(68))
+        #expect(waiting.elapsed(at: start + .seconds(69)) == nil)
+        waiting.wait(at: start + .seconds(70))
+        #expect(waiting.elapsed(at: start + .seconds(70)) == .zero)
+    }
+
+    @Test(
+        "where nothing is served meanwhile who does not come further is left out soon, if the others can hold everything",
+        arguments: [(24, true, false), (24, false, true), (23, false, false)])
+    func stalledWhileNothingIsServed(room: Int, localExperts: Bool, isLeftOut: Bool) {
+        var membership = membership(localExperts: localExperts)
+        let (stuck, other) = (WorkerID(), WorkerID())
+        _ = membership.receive(join("a:1"), from: stuck, at: start)
+        _ = membership.receive(join("b:1", experts: room), from: other, at: start)
+        _ = membership.receive(.ready(epoch: membership.pending?.epoch ?? 0), from: other, at: start)
+        let soon = membership.timing.loadingLimit / 6
+        _ = pass(soon + .milliseconds(100), &membership, from: start)
+        #expect((membership.members[stuck]?.hold == .stalled) == isLeftOut)
+        guard isLeftOut else { return }
+        settle(&membership, at: start + soon + .milliseconds(100))
+        #expect(membership.placement.workers == [other] && membership.isServing(localExperts: false))
+    }
+
     @Test("measured speeds decide shares, once steps get faster by it; noise moves nothing")
     func speeds() {
         var membership = membership()

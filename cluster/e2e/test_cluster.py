@@ -21,6 +21,20 @@ def worker(server, model, *arguments):
     return ShoalProcess("worker", "--join", server.endpoint, "--model", model, "--threads", "1", *arguments)
 
 
+def test_a_worker_says_what_is_wrong_with_the_address_that_it_was_given(model):
+    with cluster(model) as server:
+        port = int(server.endpoint.rsplit(":", 1)[1])
+        data = int(server.wait_for(r"data=tcp://127\.0\.0\.1:(\d+)").group(1))
+        assert data != port
+        wrong = f"tcp://127.0.0.1:{data}"
+        with running(
+            ShoalProcess("worker", "--model", model, "--join", wrong),
+            ShoalProcess("worker", "--model", model, "--join", "tcp://nowhere.invalid:7070", "--insecure"),
+        ) as (silent, nameless):
+            nameless.wait_for("the coordinator's name cannot be resolved; trying on.*reason=", seconds=60)
+            silent.wait_for("from the start; --join must name the port of its --bind")
+
+
 def test_workers_may_start_before_the_coordinator(model, expected):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -63,6 +77,7 @@ def test_without_local_experts_nothing_is_served_until_workers_own_all(model, ex
         assert server.get("/ready")[0] == 503
         status, answer = server.post("/v1/completions", REQUEST)
         assert status == 503 and answer["error"]["message"]
+        assert " with nobody, " in shoal("status", "--url", server.url).stdout
         with running(worker(server, model), worker(server, model)) as workers:
             server.wait_until_ready(2)
             assert complete(server) == expected
@@ -115,6 +130,9 @@ def test_memory_bounds_what_a_worker_owns(model, expected):
             status = server.get("/cluster")[1]
             assert 0 < status["workers"][0]["experts"] < status["experts"]
             assert complete(server) == expected
+        with running(worker(server, model, "--memory", "8")) as (tiny,):
+            tiny.wait_for("this worker has no memory for any expert.*memory=8 bytes")
+            server.wait_for("the worker has no memory for any expert.*memory=8 bytes")
         server.wait_until_ready(0)
         with running(worker(server, model)):
             server.wait_until_ready(1)
@@ -166,9 +184,11 @@ def test_noise_on_the_cluster_port_is_survived(model, expected):
 
 def test_up_starts_workers_and_leaves_nothing_behind(model, expected):
     for number in (signal.SIGINT, signal.SIGKILL):
-        server = Server(model, "--workers", "2", command="up")
+        # Keys in the environment are for workers elsewhere.
+        server = Server(model, "--workers", "2", command="up", environment={"SHOAL_KEY": "absent"})
         with running(server):
             server.wait_until_ready(2)
+            server.wait_for("ready  workers=2")
             assert complete(server) == expected
             children = processes(lambda _, parent: parent == server.process.pid)
             assert len(children) == 2

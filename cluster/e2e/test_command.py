@@ -23,6 +23,11 @@ def test_each_command_has_help(command):
     assert f"Usage: shoal {command}" in result.stdout
 
 
+def test_help_can_be_asked_for_in_two_ways():
+    assert shoal("help", "serve").stdout == shoal("serve", "--help").stdout
+    assert "Flags" not in shoal("keygen", "--help").stdout
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_unknown_flags_are_usage_errors(command):
     result = shoal(command, "--frobnicate")
@@ -70,6 +75,15 @@ def test_failures_exit_with_one_and_say_why(tmp_path):
         assert "config.json" in result.stderr
 
 
+def test_what_is_no_checkpoint_is_named(model, tmp_path):
+    for command in ("inspect", "serve"):
+        flag = [] if command == "inspect" else ["--model"]
+        for path, found in ((tmp_path / "absent", "there is no such folder"), (model / "config.json", "is a file")):
+            result = shoal(command, *flag, path)
+            assert result.returncode == 1
+            assert f"{path}" in result.stdout + result.stderr and found in result.stdout + result.stderr
+
+
 def test_output_that_cannot_be_written_is_a_failure(model):
     for arguments in (
         ["--help"],
@@ -100,6 +114,10 @@ def test_flags_are_environment_variables_too(model):
     result = shoal("score", "--tokens", "1,2", environment={"SHOAL_MODEL": str(model), "SHOAL_PRECISION": "exact"})
     assert result.returncode == 0, result.stderr
     assert len(json.loads(result.stdout)["positions"]) == 2
+    # They are named when they are wrong, and no switch is on by mistake.
+    for name, value in (("SHOAL_THREADS", "x"), ("SHOAL_KV_MEMORY", "much"), ("SHOAL_NO_LOCAL_EXPERTS", "maybe")):
+        result = shoal("serve", "--model", model, environment={name: value})
+        assert result.returncode == 2 and f"{name} is '{value}'" in result.stderr
     # The command line wins.
     result = shoal("score", "--tokens", "1", "--model", model, environment={"SHOAL_TOKENS": "5"})
     assert json.loads(result.stdout)["positions"][0]["token"] == 1

@@ -240,6 +240,7 @@ def test_with_keys_any_address_is_bound(model, expected, keys):
     )  # fmt: skip
     with running(server):
         port = server.wait_for(r"endpoint=tcp://0\.0\.0\.0:(\d+)").group(1)
+        server.wait_for(rf"shoal worker --join tcp://HOST:{port} --key FILE --coordinator-key '.{{40}}'$")
         server.endpoint = f"tcp://localhost:{port}"
         with running(worker(server, model, keys, "worker")) as (joining,):
             joining.wait_for("joined")
@@ -250,6 +251,7 @@ def test_without_keys_any_address_is_bound_only_where_that_is_spelled_out(model)
     server = Server(model, "--insecure")
     with running(server):
         server.wait_for("warning INSECURE")
+        server.wait_for(rf"shoal worker --join {server.endpoint} --insecure$")
         assert "INSECURE" in shoal("status", "--url", server.url).stdout
     with running(ShoalProcess("worker", "--model", model, "--join", "tcp://127.0.0.1:9", "--insecure")) as (joining,):
         joining.wait_for("warning INSECURE")

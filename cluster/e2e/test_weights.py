@@ -252,3 +252,13 @@ def test_a_size_without_a_cache_is_a_usage_error():
     result = shoal(
         "worker", "--join", "tcp://127.0.0.1:9", "--cache-size", "1G", environment={"SHOAL_CACHE": ""})
     assert result.returncode == 2 and "--cache-size needs --cache" in result.stderr
+
+
+def test_a_cache_that_would_not_be_used_is_a_usage_error(model, tmp_path):
+    result = shoal("worker", "--join", "tcp://127.0.0.1:9", "--model", model, "--cache", tmp_path)
+    assert result.returncode == 2 and "--cache is for workers without --model" in result.stderr
+
+
+def test_a_folder_that_cannot_be_a_cache_is_refused_with_the_systems_reason(model):
+    result = shoal("worker", "--join", "tcp://127.0.0.1:9", "--cache", model / "config.json")
+    assert result.returncode == 1 and "Not a directory" in result.stderr

@@ -1,3 +1,4 @@
+import Checkpoints
 import Foundation
 
 /// The public keys whose owners may join, with their names.
@@ -39,7 +40,7 @@ public struct AuthorizedKeysPath: Sendable {
     package func read() throws -> AuthorizedKeys {
         var keys = AuthorizedKeys()
         for file in try files() {
-            let (text, mode) = try KeyFile.read(file)
+            let (text, mode) = try KeyFile.read(file, orElse: "make it, empty while no worker has a key yet")
             guard mode & 0o022 == 0 else {
                 throw ClusterError(
                     "'\(file)' can be written by others (mode \(KeyFile.octal(mode))), who could let anyone in: "
@@ -64,7 +65,7 @@ public struct AuthorizedKeysPath: Sendable {
         do {
             return try FileManager.default.contentsOfDirectory(atPath: path).filter { $0.hasSuffix(".pub") }.sorted()
                 .map { path + "/" + $0 }
-        } catch { throw ClusterError("cannot read the folder '\(path)': \(error.localizedDescription)") }
+        } catch { throw ClusterError("cannot read the folder '\(path)': \(systemReason(error))") }
     }
 }
 

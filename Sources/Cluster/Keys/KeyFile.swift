@@ -29,7 +29,7 @@ public enum KeyFile {
     /// - Throws: ``ClusterError`` where the file cannot be read, can be read by others than its owner, or holds no
     ///   private key.
     public static func keyPair(path: String) throws -> KeyPair {
-        let file = try read(path)
+        let file = try read(path, orElse: "`shoal keygen` makes a pair of keys")
         guard case .privateKey(let key) = try onlyLine(of: file.text, path) else {
             throw ClusterError("'\(path)' holds a public key; expected the private one, NAME.key")
         }
@@ -46,17 +46,21 @@ public enum KeyFile {
     public static func publicKey(_ textOrPath: String) throws -> PublicKey {
         // A path can look like Z85.
         if access(textOrPath, F_OK) != 0, let key = PublicKey(textOrPath) { return key }
-        guard case .publicKey(let key, _) = try onlyLine(of: read(textOrPath).text, textOrPath) else {
+        guard
+            case .publicKey(let key, _) = try onlyLine(
+                of: read(textOrPath, orElse: "expected a public key, or the file that holds it").text, textOrPath)
+        else {
             throw ClusterError("'\(textOrPath)' holds a private key; expected the public one, NAME.pub")
         }
         return key
     }
 
     /// A file's text and permissions.
-    static func read(_ path: String) throws -> (text: String, mode: mode_t) {
+    /// - Parameter remedy: what to do where there is no such file.
+    static func read(_ path: String, orElse remedy: String) throws -> (text: String, mode: mode_t) {
         // Opening a pipe must not wait for its writer.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else { throw ClusterError("cannot read '\(path)': \(lastError)") }
+        guard descriptor >= 0 else { throw ClusterError("cannot read '\(path)': \(lastError); \(remedy)") }
         let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { throw ClusterError("cannot read '\(path)': \(lastError)") }

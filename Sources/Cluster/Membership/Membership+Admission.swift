@@ -35,8 +35,15 @@ extension Membership {
         let isWhole = placement.workers.allSatisfy { members[$0]?.isStaying == true }
         let hasCheckpoint = members[id]?.join.digest.isEmpty == false
         let introduction = description.map { [Effect.send(.model($0), to: id)] } ?? []
-        return [.log(.info, "worker joined", fields(id))] + (hasCheckpoint ? [] : introduction)
+        return [.log(.info, "worker joined", fields(id))] + tooLittleMemory(id) + (hasCheckpoint ? [] : introduction)
             + (isWhole ? replan(newcomers: true, at: now) : [])
+    }
+
+    private func tooLittleMemory(_ id: WorkerID) -> [Effect] {
+        guard let budget = members[id]?.join.memoryBudget, budget < UInt64(model.bytesPerExpert) else { return [] }
+        let bytes = [("memory", "\(budget) bytes"), ("one expert needs", "\(model.bytesPerExpert) bytes")]
+        let remedy = ("remedy", "give it more --memory, such as 8G")
+        return [.log(.warning, "the worker has no memory for any expert", fields(id) + bytes + [remedy])]
     }
 
     private func refusal(of join: JoinRequest) -> Refusal? {

@@ -3,9 +3,10 @@ extension Membership {
     mutating func loaded(_ readyEpoch: UInt64, _ id: WorkerID, at now: ContinuousClock.Instant) -> [Effect] {
         // One that was overtaken by a newer plan is no mistake of the worker's.
         guard readyEpoch <= epoch else { return [.drop(.staleEpoch, from: id)] }
+        members[id]?.waiting.restart(at: now)
         guard let pending, readyEpoch == pending.epoch, pending.workers.contains(id) else { return [] }
         members[id]?.loadedEpoch = readyEpoch
-        members[id]?.waitedForSince = nil
+        members[id]?.waiting = WaitingTime()
         members[id]?.stalls = 0
         if members[id]?.servingSince == nil { members[id]?.servingSince = now }
         let effects = apply(.loaded, to: id, at: now)
@@ -26,7 +27,7 @@ extension Membership {
                     ("epoch", String(placement.epoch)), ("workers", String(placement.workers.count)),
                     ("experts", String(placement.holders.count - placement.unowned)),
                     ("replicas", String(placement.counts.reduce(0, +) - placement.holders.count + placement.unowned)),
-                    ("local", String(placement.unowned)),
+                    (localExperts ? "local" : "unowned", String(placement.unowned)),
                 ]),
         ] + (hasNewcomers ? replan(newcomers: true, at: now) : addReplicas(at: now))
     }
@@ -108,9 +109,9 @@ extension Membership {
         epoch = plan.epoch
         pending = plan
         var effects: [Effect] = []
-        for id in members.keys where !plan.workers.contains(id) { members[id]?.waitedForSince = nil }
+        for id in members.keys where !plan.workers.contains(id) { members[id]?.waiting.pause(at: now) }
         for id in plan.workers {
-            if members[id]?.waitedForSince == nil { members[id]?.waitedForSince = now }
+            members[id]?.waiting.wait(at: now)
             let assignment = Assignment(
                 epoch: epoch, precision: precision, experts: plan.experts(of: id), dataEndpoint: dataEndpoint,
                 heartbeatInterval: timing.heartbeatInterval)
@@ -122,21 +123,35 @@ extension Membership {
 
     /// A worker says how far it is. As long as it comes further it is waited for.
     mutating func advance(_ id: WorkerID, to progress: LoadingProgress, at now: ContinuousClock.Instant) {
-        if members[id]?.loading != progress, members[id]?.waitedForSince != nil { members[id]?.waitedForSince = now }
+        // What is wanted, and what of it is there already, another plan changes as well.
+        let before = members[id]?.loading ?? LoadingProgress(loaded: 0, wanted: 0, received: 0)
+        if progress.loaded > before.loaded || progress.received > before.received {
+            members[id]?.waiting.restart(at: now)
+        }
         members[id]?.loading = progress
+    }
+
+    /// How long a worker may take to come further: not long where requests cannot be served, but could be without it.
+    private var patience: Duration {
+        guard let pending, !isServing(localExperts: localExperts) else { return timing.loadingLimit }
+        let places = pending.candidates.filter { members[$0.id]?.loadedEpoch == pending.epoch }.reduce(0) {
+            $0 + min($1.capacity, pending.holders.count)
+        }
+        return places < pending.holders.count ? timing.loadingLimit : timing.loadingLimit / 6
     }
 
     /// Leaves out, for longer each time, who does not come further with loading: the others wait for it.
     mutating func leaveOutStalled(at now: ContinuousClock.Instant) -> [Effect] {
         var effects: [Effect] = []
+        let patience = patience
         for id in pending?.workers ?? [] {
-            guard let member = members[id], let since = member.waitedForSince, member.isStaying,
-                member.liveness.state != .suspect, since.duration(to: now) >= timing.loadingLimit
+            guard let member = members[id], member.isStaying, member.liveness.state != .suspect,
+                member.waiting.elapsed(at: now) ?? .zero >= patience
             else { continue }
             let delay = timing.loadingLimit * (2 << min(member.stalls, 5))
             members[id]?.stalls += 1
             members[id]?.hold = .stalled
-            members[id]?.waitedForSince = nil
+            members[id]?.waiting = WaitingTime()
             effects.append(
                 .log(
                     .warning, "worker does not come further with loading; the others go on without it",

@@ -31,8 +31,8 @@ package struct Membership {
         let joined: ContinuousClock.Instant
         /// When it had first loaded what it was given.
         var servingSince: ContinuousClock.Instant?
-        /// Since when nothing is known of what it loads for the pending placement; nil when it is not waited for.
-        var waitedForSince: ContinuousClock.Instant?
+        /// For it to come further with loading what the pending placement gives it.
+        var waiting = WaitingTime()
         /// How often it did not come to an end with loading.
         var stalls = 0
 

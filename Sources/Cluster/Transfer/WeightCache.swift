@@ -1,3 +1,4 @@
+import Checkpoints
 public import Foundation
 import Synchronization
 
@@ -23,7 +24,7 @@ public final class WeightCache: Sendable {
         self.log = log
         do { try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true) } catch {
             throw ClusterError(
-                "\(directory.path) cannot be a folder for a cache: \(error.localizedDescription); choose another --cache"
+                "\(directory.path) cannot be a folder for a cache: \(systemReason(error)); choose another --cache"
             )
         }
         // Writing beyond what this process may write is an error like a full disk, and not the end.

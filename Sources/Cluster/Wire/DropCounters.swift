@@ -17,9 +17,9 @@ package final class DropCounters: Sendable {
 
     package func count(_ cause: DropCause, _ detail: @autoclosure () -> String) {
         if count(cause) {
-            // The last words of a worker that has just left are nothing to worry about.
+            // The last words of a worker that has just left are nothing to worry about, nor what is answered too late.
             log(
-                cause == .unknownSender ? .info : .warning,
+                [.unknownSender, .unknownSequence].contains(cause) ? .info : .warning,
                 "a message was not taken; more of this cause are only counted",
                 [
                     ("cause", cause.rawValue), ("detail", detail()),

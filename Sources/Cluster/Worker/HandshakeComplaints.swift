@@ -16,8 +16,14 @@ final class HandshakeComplaints {
     }
 
     func coordinatorIsAbsent() {
-        if !hasSaidAbsent { log(.info, "waiting for the coordinator", [("endpoint", address.endpoint.description)]) }
+        guard !hasSaidAbsent else { return }
         hasSaidAbsent = true
+        let endpoint = ("endpoint", address.endpoint.description)
+        if let reason = address.endpoint.resolutionFailure() {
+            log(.warning, "the coordinator's name cannot be resolved; trying on", [endpoint, ("reason", reason)])
+        } else {
+            log(.info, "waiting for the coordinator", [endpoint])
+        }
     }
 
     func report(_ failure: HandshakeFailure) {

@@ -32,6 +32,7 @@ final class WorkerSession {
     /// By which the coordinator's silence is judged.
     private var now = ContinuousClock.now
     private var lastHeard = ContinuousClock.now
+    private var hasHeard = false
     private var nextHeartbeat = ContinuousClock.now
     private var share: ExpertShare?
     /// On its way to the data port.
@@ -119,7 +120,9 @@ final class WorkerSession {
             return outcome
         }
         if lastHeard.duration(to: now) >= max(timing.deadAfter, .seconds(1)) {
-            let silence = "it was silent for \(lastHeard.duration(to: now).milliseconds) ms"
+            let silence =
+                "it was silent for \(lastHeard.duration(to: now).milliseconds) ms"
+                + (hasHeard ? "" : " from the start; --join must name the port of its --bind")
             return .lost(.silent, silence, wasServing: share != nil)
         }
         if let outcome = try noticeConnection(at: now) { return outcome }
@@ -181,6 +184,7 @@ final class WorkerSession {
             guard !incoming.hasMore else { throw WireError(.wrongFrameCount) }
             let message = try ControlMessage.decode(incoming.bytes, shape: supply?.stock.model.shape, arena: arena)
             lastHeard = now
+            hasHeard = true
             switch message {
             case .heartbeat: break
             case .inForce(let epochs): share?.keep(epochs)
@@ -239,6 +243,15 @@ final class WorkerSession {
         let announced = try Endpoint(assignment.dataEndpoint, beyondThisMachine: true)
         let connection = try DataConnection(
             address.endpoint.reaching(announced: announced), in: context, address.protection, id: id, format: format)
+        let expert = UInt64(supply.stock.model.bytesPerExpert)
+        if memory < expert {
+            worker.log(
+                .warning, "this worker has no memory for any expert",
+                [
+                    ("memory", "\(memory) bytes"), ("one expert needs", "\(expert) bytes"),
+                    ("remedy", "start it with more --memory, such as 8G"),
+                ])
+        }
         let share = ExpertShare(supply, memory: worker.memory, coordinator: joiner.index, news: joiner.wakeup)
         connecting = connection
         poller = ZMQPoller([control, connection.monitor.socket], wakeup: joiner.wakeup)

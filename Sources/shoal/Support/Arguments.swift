@@ -3,6 +3,8 @@ import Foundation
 /// The flags and operands of one command, from the command line and, behind it, the environment.
 struct Arguments {
     private var values: [String: String] = [:]
+    /// By which name a value that was not typed was given.
+    private var variables: [String: String] = [:]
     private(set) var operands: [String] = []
 
     /// Reads `words` after the command's flags; a flag that is absent is looked up in the environment.
@@ -41,16 +43,31 @@ struct Arguments {
         guard operands.count <= most else { throw UsageError("unexpected argument '\(operands[most])'") }
         for flag in flags where values[flag.name] == nil {
             guard let value = environment[flag.environmentName], !value.isEmpty else { continue }
-            if flag.value == nil && ["0", "false", "no"].contains(value) { continue }
+            if flag.value == nil {
+                guard let isOn = Self.switches[value.lowercased()] else {
+                    throw UsageError("\(flag.environmentName) is '\(value)'; expected 1 or 0")
+                }
+                if !isOn { continue }
+            }
             values[flag.name] = value
+            variables[flag.name] = flag.environmentName
         }
     }
 
     private static let auto = "auto"
+    private static let switches = [
+        "1": true, "true": true, "yes": true, "on": true, "0": false, "false": false, "no": false, "off": false,
+    ]
+
+    /// How a value was given.
+    private func source(of name: String) -> String { variables[name] ?? "--" + name }
 
     func string(_ name: String) -> String? { values[name] }
 
     func has(_ name: String) -> Bool { values[name] != nil }
+
+    /// Whether the command line has it, not the environment alone.
+    func wasTyped(_ name: String) -> Bool { values[name] != nil && variables[name] == nil }
 
     func required(_ name: String) throws(UsageError) -> String {
         guard let value = values[name], !value.isEmpty else { throw UsageError("--\(name) is missing") }
@@ -63,7 +80,8 @@ struct Arguments {
         guard let value = Int(text), range.contains(value) else {
             let bound =
                 range.upperBound == .max ? "\(range.lowerBound) or more" : "\(range.lowerBound) to \(range.upperBound)"
-            throw UsageError("--\(name) is '\(text)'; expected \(hasAuto ? "auto, or " : "")a whole number, \(bound)")
+            throw UsageError(
+                "\(source(of: name)) is '\(text)'; expected \(hasAuto ? "auto, or " : "")a whole number, \(bound)")
         }
         return value
     }
@@ -73,7 +91,7 @@ struct Arguments {
         guard let text = values[name], !(hasAuto && text == Self.auto) else { return nil }
         guard let value = Double(text), range.contains(value) else {
             throw UsageError(
-                "--\(name) is '\(text)'; expected \(hasAuto ? "auto, or " : "")a number from \(range.lowerBound) to "
+                "\(source(of: name)) is '\(text)'; expected \(hasAuto ? "auto, or " : "")a number from \(range.lowerBound) to "
                     + "\(range.upperBound)")
         }
         return value
@@ -92,7 +110,7 @@ struct Arguments {
         guard let count = Int(digits), let exponent = exponents[unit],
             case let (bytes, overflow) = count.multipliedReportingOverflow(by: 1 << (10 * exponent)), !overflow,
             bytes > 0
-        else { throw UsageError("--\(name) is '\(text)'; expected a size such as 8G or 512M") }
+        else { throw UsageError("\(source(of: name)) is '\(text)'; expected a size such as 8G or 512M") }
         return bytes
     }
 
@@ -103,7 +121,7 @@ struct Arguments {
         guard let value = Value(rawValue: text) else {
             let known = Value.allCases.map(\.rawValue)
             throw UsageError(
-                "--\(name) is '\(text)'; expected " + known.joined(separator: " or ")
+                "\(source(of: name)) is '\(text)'; expected " + known.joined(separator: " or ")
                     + suggestion(for: text, among: known))
         }
         return value

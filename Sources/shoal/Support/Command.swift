@@ -16,6 +16,10 @@ protocol Command {
 extension Command {
     static var operands: [String] { [] }
 
+    private static var flagsHeading: String {
+        "Flags (each is also an environment variable: --threads is SHOAL_THREADS)"
+    }
+
     static var help: String {
         let heads = flags.map { flag in "  --" + flag.name + (flag.value.map { " " + $0 } ?? "") }
         let width = min(34, (heads.map(\.count).max() ?? 0) + 2)
@@ -30,10 +34,7 @@ extension Command {
             Usage: shoal \(([name] + operands + (flags.isEmpty ? [] : ["[flags]"])).joined(separator: " "))
 
             \(discussion)
-
-            Flags (each is also an environment variable: --threads is SHOAL_THREADS)
-            \(lines.joined(separator: "\n"))
-            """
+            """ + (lines.isEmpty ? "" : "\n\n" + flagsHeading + "\n" + lines.joined(separator: "\n"))
     }
 }
 
@@ -44,6 +45,7 @@ func runCommandLine(_ words: [String], commands: [any Command.Type]) async -> In
         + "Usage: shoal COMMAND [flags]\n\nCommands\n"
         + commands.map { "  " + $0.name.padding(toLength: 12, withPad: " ", startingAt: 0) + $0.summary }
         .joined(separator: "\n") + "\n\n`shoal COMMAND --help` tells more of one."
+    let words = words.first == "help" && words.count > 1 ? [words[1], "--help"] : words
     guard let name = words.first else {
         printError(overview)
         return 2

@@ -1,4 +1,5 @@
 import Checkpoints
+import Cluster
 import Foundation
 import Harmony
 import Tokenization
@@ -51,8 +52,8 @@ struct ModelOptions {
     }
 
     /// Prepares the weights, showing how far it has come.
-    func makeTransformer(_ checkpoint: Checkpoint) throws -> Transformer {
-        let progress = Progress("preparing weights")
+    func makeTransformer(_ checkpoint: Checkpoint, log: Log? = nil) throws -> Transformer {
+        let progress = Progress("preparing weights", log: log)
         let transformer = try Transformer(
             checkpoint: checkpoint, precision: precision, denseWeights: weights, threads: threads,
             progress: progress.show)

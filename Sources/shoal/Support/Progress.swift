@@ -1,16 +1,19 @@
+import Cluster
 import Foundation
 import Synchronization
 
 /// Shows how far long work has come, once it proves to be long: one line that is rewritten on a terminal, a line every
-/// tenth elsewhere.
+/// tenth elsewhere, in the log where there is one.
 final class Progress: Sendable {
     private let label: String
+    private let log: Log?
     private let isTerminal = isatty(2) == 1
     private let start = ContinuousClock.now
     private let shown = Mutex(0)
 
-    init(_ label: String) {
+    init(_ label: String, log: Log? = nil) {
         self.label = label
+        self.log = log
     }
 
     /// `fraction` from 0 to 1.
@@ -28,6 +31,8 @@ final class Progress: Sendable {
         if isTerminal {
             printError("\r\u{1B}[K\(label) \(percent) %", terminator: "")
             if percent == 100 { printError("\r\u{1B}[K", terminator: "") }
+        } else if let log {
+            log(.info, label, [("percent", "\(percent)")])
         } else {
             printError("\(label) \(percent) %")
         }

@@ -16,8 +16,9 @@ struct StatusText {
         let state = status["ready"]?.bool == true ? "ready" : "not ready"
         let insecure = "INSECURE: messages are neither encrypted nor authenticated; see `shoal keygen --help`"
         return [
-            "\(state); epoch \(text("epoch")), \(text("experts")) experts, \(text("unownedExperts")) with the coordinator,"
-                + " \(text("replicas")) replicas (\(text("replication")))"
+            "\(state); epoch \(text("epoch")), \(text("experts")) experts, \(text("unownedExperts")) with "
+                + (status["localExperts"]?.bool == false ? "nobody" : "the coordinator")
+                + ", \(text("replicas")) replicas (\(text("replication")))"
         ] + (status["protection"]?.string == "insecure" ? [insecure] : [])
     }
 

@@ -34,8 +34,9 @@ final class WorkerProcesses: Sendable {
                     "worker", "--join", endpoint, "--model", model.path, "--threads", String(threads),
                     "--until-stdin-closes",
                 ] + logFlags
-            // Each would take the same processors.
-            process.environment = ProcessInfo.processInfo.environment.filter { $0.key != "SHOAL_PIN" }
+            // Pinned, each would take the same processors; and keys are between machines.
+            let notTheirs = ["SHOAL_PIN", "SHOAL_KEY", "SHOAL_INSECURE"]
+            process.environment = ProcessInfo.processInfo.environment.filter { !notTheirs.contains($0.key) }
             process.standardInput = pipe
             process.terminationHandler = { [weak self, running] process in
                 self?.ended(process)
