@@ -11,6 +11,7 @@ struct Endpoints: Sendable {
     let harmony: HarmonyEncoding
     let readiness: @Sendable () -> Readiness
     let cluster: @Sendable () -> JSONValue
+    let clusterMetrics: @Sendable () -> String
     let now: @Sendable () -> Date
 
     var model: ServedModel {
@@ -52,7 +53,7 @@ struct Endpoints: Sendable {
         case .metrics:
             return HTTPResponse(
                 status: 200, headers: [("Content-Type", "text/plain; version=0.0.4; charset=utf-8")],
-                body: .bytes(Array(engine.metrics.exposition.utf8)))
+                body: .bytes(Array((engine.metrics.exposition + clusterMetrics()).utf8)))
         }
     }
 

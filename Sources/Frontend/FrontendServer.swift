@@ -38,18 +38,20 @@ public final class FrontendServer: Sendable {
     /// - Parameters:
     ///   - readiness: Asked by `GET /ready`. Generations are taken all the same: the engine lets them wait.
     ///   - cluster: What `GET /cluster` answers.
+    ///   - clusterMetrics: What `GET /metrics` answers beside the engine's, in the same format.
     ///   - now: The clock from which the model is told the date.
     ///   - accessLog: Told of each request once it is over, on the server's thread: it must not wait.
     public init(
         configuration: FrontendConfiguration, engine: Engine, harmony: HarmonyEncoding,
         readiness: @escaping @Sendable () -> Readiness = { .ready },
         cluster: @escaping @Sendable () -> JSONValue = { [:] },
+        clusterMetrics: @escaping @Sendable () -> String = { "" },
         now: @escaping @Sendable () -> Date = { Date() },
         accessLog: @escaping @Sendable (AccessLogEntry) -> Void = { _ in }
     ) {
         let endpoints = Endpoints(
             configuration: configuration, engine: engine, harmony: harmony, readiness: readiness, cluster: cluster,
-            now: now)
+            clusterMetrics: clusterMetrics, now: now)
         var limits = HTTPLimits()
         limits.bodyBytes = configuration.maximumBodyBytes
         // One for every request that the engine takes, and some for those who are to be told that it takes no more.

@@ -149,7 +149,7 @@ private struct Serving {
                 return coordinator.isReady
                     ? .ready : .notReady(reason: "not every expert has a worker that is ready")
             },
-            cluster: { coordinator.statusJSON },
+            cluster: { coordinator.statusJSON }, clusterMetrics: { coordinator.status.exposition },
             accessLog: { [log] entry in
                 log(
                     .info, "request",

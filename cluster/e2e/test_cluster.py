@@ -262,6 +262,13 @@ def test_status_shows_the_members(model):
         assert any(line.startswith("hottest") for line in lines)
         assert sum(line.endswith(" holds") for line in lines) == 2
         status = json.loads(shoal("status", "--url", server.url, "--json").stdout)
+        metrics = server.metrics()
+        assert metrics["cluster_ready"] == 1 and metrics['cluster_workers{state="ready"}'] == 2
+        assert metrics["cluster_epoch"] == status["epoch"] and metrics["cluster_replicas"] == status["replicas"]
+        for one in status["workers"]:
+            labels = f'{{worker="{one["name"]}",id="{one["id"]}"}}'
+            assert metrics["worker_batches_total" + labels] == one["batches"] > 0
+            assert metrics["worker_experts" + labels] == one["experts"]
         assert len(status["workers"]) == 2 and status["replication"] == "auto" and status["holdOffs"] == []
         assert all(len(w["holdings"]) > 0 and w["share"] == 0.5 for w in status["workers"])
         assert all(0 < expert["share"] <= 1 and expert["copies"] >= 1 for expert in status["hottest"])
