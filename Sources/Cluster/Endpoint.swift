@@ -66,6 +66,14 @@ public struct Endpoint: Sendable, Equatable, CustomStringConvertible {
         }
     }
 
+    /// Whether nobody else can reach it.
+    public var isOnThisMachine: Bool {
+        switch address {
+        case .tcp(let host, _): Self.isLoopback(host[...])
+        case .ipc: true
+        }
+    }
+
     /// How others reach it. Bound to all addresses of a machine, it is reached by any of its names, for which HOST stands.
     public var dialled: String {
         switch address {
@@ -78,7 +86,10 @@ public struct Endpoint: Sendable, Equatable, CustomStringConvertible {
     func resolutionFailure() -> String? {
         guard case .tcp(let host, _) = address else { return nil }
         var found: UnsafeMutablePointer<addrinfo>?
-        let status = getaddrinfo(host.trimmingCharacters(in: ["[", "]"]), nil, nil, &found)
+        var hints = addrinfo()
+        // As the socket does.
+        hints.ai_family = isIPv6 ? AF_INET6 : AF_INET
+        let status = getaddrinfo(host.trimmingCharacters(in: ["[", "]"]), nil, &hints, &found)
         if let found { freeaddrinfo(found) }
         return status == 0 ? nil : String(cString: gai_strerror(status))
     }

@@ -63,8 +63,9 @@ INLINE void decode_mxfp4_bytes(int offset, u8x64 codes, u8x64 *even, u8x64 *odd)
     memcpy(odd, odd_halves, sizeof odd_halves);
 }
 
-/// Adds to the sums the dot products of four neighbouring bytes each, of decoded weights and activations. maddubs adds
-/// pairs of products in 16 bits, which saturate; two pair sums stay below 2 * 2 * 24 * 127 = 12,192.
+/// Adds to the sums the dot products of four neighbouring bytes each, of decoded weights and activations, or of offsets and
+/// sums of weights. maddubs adds pairs of products in 16 bits, which saturate; two pair sums are at most
+/// 2 * 2 * 24 * 128 = 12,288 of the former, and 2 * 2 * 128 * 48 = 24,576 of the latter.
 INLINE i32x16 add_dots(i32x16 sums, u8x64 even, i8x64 x_even, u8x64 odd, i8x64 x_odd) {
     __m256i total[2], w[2][2], x[2][2];
     memcpy(total, &sums, sizeof total);
@@ -80,7 +81,7 @@ INLINE i32x16 add_dots(i32x16 sums, u8x64 even, i8x64 x_even, u8x64 odd, i8x64 x
 }
 
 /// The dot products of one block, eight rows and `tokens` tokens. maddubs adds pairs of products in 16 bits, which
-/// saturate, so: MXFP4 weights are at most 12, and four pair sums stay below 4 * 2 * 12 * 255 = 24,480; int8 weights
+/// saturate, so: MXFP4 weights are at most 12, and four pair sums are at most 4 * 2 * 12 * 255 = 24,480; int8 weights
 /// enter as magnitudes, their signs moved to the activations, and one pair sum is at most 2 * 128 * 127 = 32,512.
 INLINE void dots_of_eight(
     product_kind kind, int tokens, const uint8_t *values, const int8_t (*x)[SHOAL_BLOCK], __m256i *dots) {
@@ -119,7 +120,7 @@ INLINE void q8_products(
     for (size_t half = 0; half < 2 * (size_t)tiles; half++) {
         const uint8_t *values = w->values + half / 2 * w->values_step + half % 2 * 32;
         const float *scales = w->scales + half / 2 * w->scales_step + half % 2 * 8;
-        const float *starts = w->starts + half / 2 * w->scales_step + half % 2 * 8;
+        const float *starts = kind == MXFP4_BY_8 ? w->starts + half / 2 * w->scales_step + half % 2 * 8 : NULL;
         f32x16 *rows = sums + half / 2 * (size_t)tokens;
         __m256 eight[TOKENS];
         for (int t = 0; t < tokens; t++) eight[t] = half % 2 ? rows[t].hi : rows[t].lo;

@@ -24,7 +24,7 @@ public final class Tokenizer: Sendable {
         do {
             json = try Data(contentsOf: file)
         } catch {
-            let reason = access(file.path, R_OK) == 0 ? "\(error)" : String(cString: strerror(errno))
+            let reason = access(file.path, R_OK) == 0 ? "it is no file" : String(cString: strerror(errno))
             throw TokenizerError(
                 description:
                     "\(file.path) cannot be read (\(reason)); copy the tokenizer.json that "

@@ -111,7 +111,7 @@ private struct Serving {
             .info, "serving", [("model", modelName), ("url", "http://\(address)"), ("join", "\(coordinator.endpoint)")])
         let ready = Task { [log] in
             try await coordinator.waitUntilReady(workers: count)
-            log(.info, "ready", [("workers", "\(coordinator.status.workers.count)")])
+            log(.info, "ready", [("workers", "\(coordinator.status.workers.count { $0.experts > 0 })")])
             try printOutput(greeting(address, coordinator))
         }
         await EndRequest.wait()
@@ -163,11 +163,11 @@ private struct Serving {
 
     /// How a worker joins: one on this machine shares the checkpoint; another gets its experts over the network.
     private func workerCommand(_ coordinator: Coordinator) -> String {
-        let keys = coordinator.publicKey.map { " --key FILE --coordinator-key '\($0)'" } ?? ""
-        guard protection.reachesBeyondThisMachine else {
-            return "shoal worker --join \(coordinator.endpoint) --model \(model.directory.path)"
-        }
-        return "shoal worker --join \(coordinator.endpoint.dialled)" + keys + (keys.isEmpty ? " --insecure" : "")
+        let (endpoint, path) = (coordinator.endpoint, model.directory.path)
+        let keys = coordinator.publicKey.map { " --key FILE --coordinator-key '\($0)'" }
+        let isHere = endpoint.isOnThisMachine
+        return "shoal worker --join \(endpoint.dialled)" + (keys ?? (isHere ? "" : " --insecure"))
+            + (isHere ? " --model '\(path.replacing("'", with: "'\\''"))'" : "")
     }
 
     private func greeting(_ address: ListenAddress, _ coordinator: Coordinator) -> String {

@@ -248,10 +248,11 @@ import Transformer
             let visitor = WorkerID()
             _ = membership.receive(join("c\(visit):1"), from: visitor, at: now)
             _ = membership.receive(.ready(epoch: membership.pending?.epoch ?? 0), from: visitor, at: now)
-            // What is wanted of it changes with every plan; what it has does not.
-            let wanted = UInt64(visit)
-            _ = membership.receive(
-                .loading(LoadingProgress(loaded: 0, wanted: wanted, received: 0)), from: stuck, at: now)
+            // With every plan it begins again, and soon has what is there already.
+            for loaded in [0, 6, 12] as [UInt64] {
+                let progress = LoadingProgress(loaded: min(loaded, visit % 2 == 0 ? 6 : 12), wanted: 24, received: 0)
+                _ = membership.receive(.loading(progress), from: stuck, at: now)
+            }
             _ = pass(limit / 6, &membership, from: now)
             now += limit / 6
             if membership.members[stuck]?.hold == .stalled { left = left ?? now }
@@ -288,12 +289,22 @@ import Transformer
         _ = membership.receive(join("a:1"), from: stuck, at: start)
         _ = membership.receive(join("b:1", experts: room), from: other, at: start)
         _ = membership.receive(.ready(epoch: membership.pending?.epoch ?? 0), from: other, at: start)
-        let soon = membership.timing.loadingLimit / 6
+        let soon = membership.timing.loadingLimit / 2
         _ = pass(soon + .milliseconds(100), &membership, from: start)
         #expect((membership.members[stuck]?.hold == .stalled) == isLeftOut)
         guard isLeftOut else { return }
         settle(&membership, at: start + soon + .milliseconds(100))
         #expect(membership.placement.workers == [other] && membership.isServing(localExperts: false))
+    }
+
+    @Test("who has served is given its time, though nothing is served meanwhile")
+    func servingAndSlow() {
+        var membership = membership(localExperts: false)
+        let ids = add(["a:1", "b:1", "c:1"], to: &membership, at: start)
+        _ = membership.unreachable(ids[2], at: start)
+        _ = membership.receive(.ready(epoch: membership.pending?.epoch ?? 0), from: ids[0], at: start)
+        _ = pass(membership.timing.loadingLimit - .milliseconds(100), &membership, from: start)
+        #expect(!membership.isServing(localExperts: false) && membership.members[ids[1]]?.hold == nil)
     }
 
     @Test("measured speeds decide shares, once steps get faster by it; noise moves nothing")

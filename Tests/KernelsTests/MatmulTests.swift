@@ -26,9 +26,11 @@ struct MatmulTests {
         }
 
         /// The floats quantised; where wide values are wanted, whatever int8 blocks can hold.
-        func q8Rows(_ floats: [Float], _ values: Values, _ random: inout SeededGenerator) -> Q8Rows {
+        func q8Rows(
+            _ floats: [Float], _ values: Values, least: Int8 = -127, _ random: inout SeededGenerator
+        ) -> Q8Rows {
             values == .wide
-                ? Q8Rows(extremeRows: tokens, blocks: blocks, &random)
+                ? Q8Rows(extremeRows: tokens, blocks: blocks, least: least, &random)
                 : Q8Rows(floats, rows: tokens, columns: columns)
         }
     }
@@ -76,7 +78,7 @@ struct MatmulTests {
                 rows: shape.rows, columns: shape.columns, anyScale: values != .ordinary,
                 bias: .random(using: &random), &random)
             let floats = values.floats(shape.tokens * shape.columns, &random)
-            let narrow = shape.q8Rows(floats, values, &random)
+            let narrow = shape.q8Rows(floats, values, least: -128, &random)
             let halves = BF16Rows(floats, rows: shape.tokens, columns: shape.columns)
             let wide = F32Rows(floats, rows: shape.tokens, columns: shape.columns)
             return [

@@ -23,10 +23,11 @@ struct Q8Rows {
     }
 
     /// Values of the largest magnitude, with any scales.
-    init(extremeRows rows: Int, blocks: Int, _ random: inout SeededGenerator) {
+    /// - Parameter least: by default what quantisation yields; experts may be sent one less.
+    init(extremeRows rows: Int, blocks: Int, least: Int8 = -127, _ random: inout SeededGenerator) {
         self.rows = rows
         self.blocks = blocks
-        values = GuardedBuffer((0..<rows * blocks * 32).map { _ in Bool.random(using: &random) ? 127 : -127 })
+        values = GuardedBuffer((0..<rows * blocks * 32).map { _ in Bool.random(using: &random) ? 127 : least })
         scales = GuardedBuffer(Values.wide.bfloats(rows * blocks, &random))
     }
 

@@ -29,7 +29,7 @@ def test_a_worker_says_what_is_wrong_with_the_address_that_it_was_given(model):
         wrong = f"tcp://127.0.0.1:{data}"
         with running(
             ShoalProcess("worker", "--model", model, "--join", wrong),
-            ShoalProcess("worker", "--model", model, "--join", "tcp://nowhere.invalid:7070", "--insecure"),
+            ShoalProcess("worker", "--model", model, "--join", "tcp://no..where:7070", "--insecure"),
         ) as (silent, nameless):
             nameless.wait_for("the coordinator's name cannot be resolved; trying on.*reason=", seconds=60)
             silent.wait_for("from the start; --join must name the port of its --bind")
@@ -185,7 +185,7 @@ def test_noise_on_the_cluster_port_is_survived(model, expected):
 def test_up_starts_workers_and_leaves_nothing_behind(model, expected):
     for number in (signal.SIGINT, signal.SIGKILL):
         # Keys in the environment are for workers elsewhere.
-        server = Server(model, "--workers", "2", command="up", environment={"SHOAL_KEY": "absent"})
+        server = Server(model, "--workers", "2", command="up", environment={"SHOAL_KEY": "x", "SHOAL_COORDINATOR_KEY": "x"})
         with running(server):
             server.wait_until_ready(2)
             server.wait_for("ready  workers=2")

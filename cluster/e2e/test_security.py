@@ -251,7 +251,9 @@ def test_without_keys_any_address_is_bound_only_where_that_is_spelled_out(model)
     server = Server(model, "--insecure")
     with running(server):
         server.wait_for("warning INSECURE")
-        server.wait_for(rf"shoal worker --join {server.endpoint} --insecure$")
+        server.wait_for(rf"shoal worker --join {server.endpoint} --model '{model}'$")
         assert "INSECURE" in shoal("status", "--url", server.url).stdout
+    with running(Server(model, "--insecure", "--bind", "tcp://0.0.0.0:*")) as (server,):
+        server.wait_for(r"shoal worker --join tcp://HOST:\d+ --insecure$")
     with running(ShoalProcess("worker", "--model", model, "--join", "tcp://127.0.0.1:9", "--insecure")) as (joining,):
         joining.wait_for("warning INSECURE")

@@ -143,15 +143,16 @@ extension ClusterStatus.Worker {
     ) {
         let traffic = link?.traffic ?? WorkerLink.Traffic()
         let held = placement.experts(of: id)
-        let candidate = placement.candidates.first { $0.id == id }
-        let weights = placement.candidates.reduce(0) { $0 + $1.weight }
+        // One whose memory holds none has a weight all the same.
+        let sharing = placement.candidates.filter { placement.experts(of: $0.id).count > 0 }
+        let weights = sharing.reduce(0) { $0 + $1.weight }
         self.init(
             id: id.description, name: member.join.name, key: link?.key?.description,
             state: member.liveness.state.rawValue, hold: member.hold?.rawValue,
             holdSeconds: member.hold == nil ? nil : member.liveness.heldUntil.map { now.duration(to: $0).wholeSeconds },
             experts: held.count, holdings: (0..<placement.shape.layers).map { held.ranges(layer: $0) },
             memoryBudget: member.join.memoryBudget, threads: member.join.threads,
-            share: held.count > 0 ? Double(candidate?.weight ?? 0) / Double(weights) : 0,
+            share: sharing.first { $0.id == id }.map { Double($0.weight) / Double(weights) } ?? 0,
             speed: member.speedometer.speed,
             batches: traffic.batches, rows: traffic.rows, bytesSent: traffic.bytesSent,
             bytesReceived: traffic.bytesReceived, failures: traffic.failures, hedges: traffic.hedges,

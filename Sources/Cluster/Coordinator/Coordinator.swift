@@ -73,23 +73,16 @@ public final class Coordinator: Sendable {
         // Answers may wait until somebody wants the next.
         let answers = Int(DataMessage.queue + 1) * DataMessage.maximumAnswerFrame(format)
         let allowance = UnendingMessages.allowance
-        let watch: UnendingMessages
-        var watches: [UnendingMessages] = []
-        do {
-            watch = try UnendingMessages(control, limit: allowance) { try $0.bind(bind) }
-            watches.append(
-                try UnendingMessages(data, limit: UnendingMessages.bulkAllowance + answers) {
-                    try $0.bind(toFirstOf: bind.candidatesForData)
-                })
-            if let weights {
-                watches.append(
-                    try UnendingMessages(weights, limit: allowance) {
-                        try $0.bind(toFirstOf: bind.candidatesForWeights)
-                    })
+        func bound(_ socket: ZMQSocket, _ endpoints: [Endpoint], limit: Int) throws -> UnendingMessages {
+            try UnendingMessages(socket, limit: limit) {
+                do { try $0.bind(toFirstOf: endpoints) } catch {
+                    throw ClusterError("\(error): is another coordinator running there? choose another --bind")
+                }
             }
-        } catch {
-            throw ClusterError("\(error): is another coordinator running there? choose another --bind")
         }
+        let watch = try bound(control, [bind], limit: allowance)
+        var watches = [try bound(data, bind.candidatesForData, limit: UnendingMessages.bulkAllowance + answers)]
+        if let weights { watches.append(try bound(weights, bind.candidatesForWeights, limit: allowance)) }
 
         endpoint = try control.boundEndpoint()
         self.protection = protection.name

@@ -7,8 +7,7 @@ public enum Protection<Keys: Sendable>: Sendable {
     /// CURVE: encrypted, and both sides known by their keys. Any address is taken.
     case keys(Keys)
 
-    /// Whether addresses of other machines are taken.
-    public var reachesBeyondThisMachine: Bool { if case .thisMachineOnly = self { false } else { true } }
+    var reachesBeyondThisMachine: Bool { if case .thisMachineOnly = self { false } else { true } }
 
     var keys: Keys? { if case .keys(let keys) = self { keys } else { nil } }
 

@@ -10,8 +10,9 @@ package struct ClusterTiming: Sendable, Equatable {
     package var drainLimit: Duration = .seconds(10)
     /// The engine counts as idle when it has computed no layer for this long.
     package var idleAfter: Duration = .seconds(1)
-    /// A worker that has not come further with loading for this long no longer holds back the others; a sixth of it is
-    /// enough where nothing can be served meanwhile, and all could be without it.
+    /// A worker that has not come further with loading for this long no longer holds back the others; half of it is
+    /// enough for a newcomer without which everything could be served, while nothing is. That is still longer than a worker
+    /// takes to make a connection anew that has fallen silent.
     package var loadingLimit: Duration = .seconds(30)
     /// A worker that has served for this long has proved itself: what went before is forgotten.
     package var provenAfter: Duration = .seconds(10)

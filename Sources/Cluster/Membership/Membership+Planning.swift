@@ -4,6 +4,7 @@ extension Membership {
         // One that was overtaken by a newer plan is no mistake of the worker's.
         guard readyEpoch <= epoch else { return [.drop(.staleEpoch, from: id)] }
         members[id]?.waiting.restart(at: now)
+        members[id]?.furthest = 0
         guard let pending, readyEpoch == pending.epoch, pending.workers.contains(id) else { return [] }
         members[id]?.loadedEpoch = readyEpoch
         members[id]?.waiting = WaitingTime()
@@ -123,35 +124,38 @@ extension Membership {
 
     /// A worker says how far it is. As long as it comes further it is waited for.
     mutating func advance(_ id: WorkerID, to progress: LoadingProgress, at now: ContinuousClock.Instant) {
-        // What is wanted, and what of it is there already, another plan changes as well.
-        let before = members[id]?.loading ?? LoadingProgress(loaded: 0, wanted: 0, received: 0)
-        if progress.loaded > before.loaded || progress.received > before.received {
+        guard let member = members[id] else { return }
+        // With each new plan it begins again, and has what is there already in no time: that is not coming further.
+        if progress.loaded > member.furthest || progress.received > member.loading?.received ?? 0 {
             members[id]?.waiting.restart(at: now)
         }
+        members[id]?.furthest = max(member.furthest, progress.loaded)
         members[id]?.loading = progress
     }
 
-    /// How long a worker may take to come further: not long where requests cannot be served, but could be without it.
-    private var patience: Duration {
-        guard let pending, !isServing(localExperts: localExperts) else { return timing.loadingLimit }
-        let places = pending.candidates.filter { members[$0.id]?.loadedEpoch == pending.epoch }.reduce(0) {
-            $0 + min($1.capacity, pending.holders.count)
+    /// Whether nothing can be served, but all could be by those who have loaded what the pending placement gives them.
+    private var isHeldUpByNewcomers: Bool {
+        guard let pending, !isServing(localExperts: localExperts) else { return false }
+        let waiting = pending.candidates.filter {
+            members[$0.id]?.liveness.state == .ready && members[$0.id]?.loadedEpoch == pending.epoch
         }
-        return places < pending.holders.count ? timing.loadingLimit : timing.loadingLimit / 6
+        return waiting.reduce(0) { $0 + min($1.capacity, pending.holders.count) } >= pending.holders.count
     }
 
     /// Leaves out, for longer each time, who does not come further with loading: the others wait for it.
     mutating func leaveOutStalled(at now: ContinuousClock.Instant) -> [Effect] {
         var effects: [Effect] = []
-        let patience = patience
+        let isHeldUp = isHeldUpByNewcomers
         for id in pending?.workers ?? [] {
             guard let member = members[id], member.isStaying, member.liveness.state != .suspect,
-                member.waiting.elapsed(at: now) ?? .zero >= patience
+                let waited = member.waiting.elapsed(at: now),
+                waited >= (isHeldUp && !member.hasServed ? timing.loadingLimit / 2 : timing.loadingLimit)
             else { continue }
             let delay = timing.loadingLimit * (2 << min(member.stalls, 5))
             members[id]?.stalls += 1
             members[id]?.hold = .stalled
             members[id]?.waiting = WaitingTime()
+            members[id]?.furthest = 0
             effects.append(
                 .log(
                     .warning, "worker does not come further with loading; the others go on without it",

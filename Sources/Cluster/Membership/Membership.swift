@@ -33,6 +33,8 @@ package struct Membership {
         var servingSince: ContinuousClock.Instant?
         /// For it to come further with loading what the pending placement gives it.
         var waiting = WaitingTime()
+        /// The most bytes that it has said to have in memory since it last had everything.
+        var furthest: UInt64 = 0
         /// How often it did not come to an end with loading.
         var stalls = 0
 

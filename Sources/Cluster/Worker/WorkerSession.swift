@@ -182,9 +182,9 @@ final class WorkerSession {
     private func receive() throws -> Outcome? {
         do {
             guard !incoming.hasMore else { throw WireError(.wrongFrameCount) }
+            hasHeard = true
             let message = try ControlMessage.decode(incoming.bytes, shape: supply?.stock.model.shape, arena: arena)
             lastHeard = now
-            hasHeard = true
             switch message {
             case .heartbeat: break
             case .inForce(let epochs): share?.keep(epochs)

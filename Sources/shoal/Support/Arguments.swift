@@ -60,7 +60,7 @@ struct Arguments {
     ]
 
     /// How a value was given.
-    private func source(of name: String) -> String { variables[name] ?? "--" + name }
+    func source(of name: String) -> String { variables[name] ?? "--" + name }
 
     func string(_ name: String) -> String? { values[name] }
 

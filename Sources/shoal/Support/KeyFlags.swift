@@ -30,11 +30,14 @@ enum KeyFlags {
     /// The coordinators that --join names, each with its own key where there are keys.
     static func coordinators(_ arguments: Arguments) throws -> [CoordinatorAddress] {
         let endpoints = list(try arguments.required("join"))
-        guard Set(endpoints).count == endpoints.count else { throw UsageError("--join names a coordinator twice") }
+        guard Set(endpoints).count == endpoints.count else {
+            throw UsageError("\(arguments.source(of: "join")) names a coordinator twice")
+        }
         let keys = arguments.string("coordinator-key").map(list)
         guard keys == nil || keys?.count == endpoints.count else {
             throw UsageError(
-                "--join names \(endpoints.count) coordinators and --coordinator-key \(keys?.count ?? 0) keys; expected "
+                "\(arguments.source(of: "join")) names \(endpoints.count) coordinators and "
+                    + "\(arguments.source(of: "coordinator-key")) \(keys?.count ?? 0) keys; expected "
                     + "as many, in the same order")
         }
         return try endpoints.enumerated().map { index, endpoint in
@@ -53,12 +56,16 @@ enum KeyFlags {
     private static func protection<Keys>(
         _ arguments: Arguments, _ others: String, _ keys: (KeyPair, String) throws -> Keys
     ) throws -> Protection<Keys> {
+        let names = (key: arguments.source(of: "key"), others: arguments.source(of: others))
         switch (arguments.string("key"), arguments.string(others), arguments.has("insecure")) {
         case (nil, nil, let isInsecure): return isInsecure ? .insecure : .thisMachineOnly
         case (let key?, let other?, false): return .keys(try keys(KeyFile.keyPair(path: key), other))
-        case (_, _, true): throw UsageError("--insecure does without keys; take away --key and --\(others), or it")
-        case (nil, _, _): throw UsageError("--\(others) needs --key as well, this machine's private key")
-        case (_, nil, _): throw UsageError("--key needs --\(others) as well, to say whom to trust")
+        case (_, _, true):
+            throw UsageError(
+                "\(arguments.source(of: "insecure")) does without keys; take away \(names.key) and \(names.others), or it"
+            )
+        case (nil, _, _): throw UsageError("\(names.others) needs --key as well, this machine's private key")
+        case (_, nil, _): throw UsageError("\(names.key) needs --\(others) as well, to say whom to trust")
         }
     }
 }

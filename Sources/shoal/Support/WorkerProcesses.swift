@@ -35,7 +35,7 @@ final class WorkerProcesses: Sendable {
                     "--until-stdin-closes",
                 ] + logFlags
             // Pinned, each would take the same processors; and keys are between machines.
-            let notTheirs = ["SHOAL_PIN", "SHOAL_KEY", "SHOAL_INSECURE"]
+            let notTheirs = ["SHOAL_PIN", "SHOAL_KEY", "SHOAL_COORDINATOR_KEY", "SHOAL_INSECURE"]
             process.environment = ProcessInfo.processInfo.environment.filter { !notTheirs.contains($0.key) }
             process.standardInput = pipe
             process.terminationHandler = { [weak self, running] process in
