@@ -99,11 +99,20 @@ def test_bytes_on_the_wire(model):
     hidden = config["hidden_size"]
     row, assignments, back = -(-hidden // 32) * 34, experts * 8, hidden * 2
 
-    with cluster(model, 2, "--replicas", 1) as server:
+    with cluster(model, 2, "--replicas", 1, "--hedge", 0) as server:
+
+        def total(key):
+            return sum(worker[key] for worker in server.get("/cluster")[1]["workers"])
 
         def counted(key):
-            return lambda: sum(worker[key] for worker in server.get("/cluster")[1]["workers"])
+            # What is given up on, because the machine paused, does not pass.
+            for _ in range(5):
+                before = total("failures")
+                bytes = per_token(server, model, lambda: total(key))
+                if total("failures") == before:
+                    return bytes
+            raise AssertionError(f"answers were given up on each time:\n{server.output}")
 
-        assert per_token(server, model, counted("bytesReceived")) == layers * experts * back
-        sent = per_token(server, model, counted("bytesSent"))
+        assert counted("bytesReceived") == layers * experts * back
+        sent = counted("bytesSent")
         assert layers * (row + assignments) <= sent <= layers * (2 * row + assignments)
