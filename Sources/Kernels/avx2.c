@@ -3,7 +3,7 @@
 #include "kernels_internal.h"
 #include <immintrin.h>
 
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,fma,prfchw"))), apply_to = function)
 
 #define TOKENS 4
 #define TOKENS_AT_ONCE(kind, tiles) TOKENS
@@ -116,6 +116,7 @@ INLINE void dots_of_eight(
 INLINE void q8_products(
     product_kind kind, int tiles, int tokens, const tile_blocks *w, const q8_slice *x, size_t at, size_t blocks,
     f32x16 *sums) {
+    const uint8_t *ahead = w->ahead;
     // Eight rows after the other eight: more at once would not fit the registers.
     for (size_t half = 0; half < 2 * (size_t)tiles; half++) {
         const uint8_t *values = w->values + half / 2 * w->values_step + half % 2 * 32;
@@ -127,7 +128,7 @@ INLINE void q8_products(
         for (size_t b = 0; b < blocks; b++) {
             size_t first = at + b * (size_t)tokens;
             const uint8_t *block = values + b * SHOAL_TILE_ROWS * SHOAL_BLOCK;
-            if (half == 0) prefetch_ahead(w, b);
+            if (half == 0) ahead = prefetch_ahead(ahead, w->ahead_lines);
             __m256i dots[TOKENS];
             __m256 scale = _mm256_loadu_ps(scales + b * LANES);
             for (int t = 0; t < tokens; t++) {

@@ -5,7 +5,7 @@
 
 #define TOKENS 8
 // Whose sums, and those of their dot products, fit the registers.
-#define TOKENS_AT_ONCE(kind, tiles) ((tiles) == 1 ? TOKENS : (kind) == Q8_BY_16 ? 4 : (kind) == MXFP4_BY_8 ? 7 : 6)
+#define TOKENS_AT_ONCE(kind, tiles) ((tiles) == 1 ? TOKENS : (kind) == Q8_BY_16 ? 4 : 7)
 #define PAIRED_TOKENS 16
 #define FEW_TOKENS 8
 #ifdef VBMI
@@ -75,9 +75,21 @@ INLINE __m512i four_columns(const int8_t *block, int i) {
     return _mm512_set1_epi32(four);
 }
 
+/// Adds the products of weights and four activations that the instruction itself loads: one instruction less, one load
+/// more where another tile wants them too.
+INLINE __m512i dot_loading(__m512i sums, __m512i w, const int8_t *four) {
+    __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sums) : "v"(w), "m"(*(const int8_t(*)[4])four));
+    return sums;
+}
+
 /// Of decoded weights the activations are the unsigned ones, else the weights.
 INLINE __m512i dot(product_kind kind, __m512i sums, __m512i w, __m512i x) {
     return kind == MXFP4_BY_8 ? _mm512_dpbusd_epi32(sums, x, w) : _mm512_dpbusd_epi32(sums, w, x);
+}
+
+/// sums += a * b, in their register: the compiler would add in a's, and each time copy all sums back to where they were.
+INLINE void add_product(f32x16 *sums, f32x16 a, f32x16 b) {
+    __asm__("vfmadd231ps %2, %1, %0" : "+v"(*sums) : "v"(a), "v"(b));
 }
 
 /// sums[tile * tokens + t] += the products of `tokens` tokens with the tiles over `blocks` blocks, the first of them at
@@ -85,22 +97,25 @@ INLINE __m512i dot(product_kind kind, __m512i sums, __m512i w, __m512i x) {
 INLINE void q8_products(
     product_kind kind, int tiles, int tokens, const tile_blocks *w, const q8_slice *x, size_t at, size_t blocks,
     f32x16 *sums) {
+    // Pointers, where indices would be computed anew for most of the columns.
+    const uint8_t *values = w->values, *ahead = w->ahead;
+    const float *w_scales = w->scales, *starts = w->starts, *x_scales = x->scales + at;
+    const int8_t(*x_values)[SHOAL_BLOCK] = x->values + at, (*x_low)[SHOAL_BLOCK] = x->low + at;
+    const int32_t *offsets = x->offsets + at;
     f32x16 results[2 * TOKENS];
 #pragma clang loop unroll(full)
     for (int j = 0; j < tiles * tokens; j++) results[j] = sums[j];
-    for (size_t b = 0; b < blocks; b++, at += (size_t)tokens) {
-        const uint8_t *values = w->values + b * SHOAL_TILE_ROWS * SHOAL_BLOCK;
-        prefetch_ahead(w, b);
+    for (size_t b = 0; b < blocks; b++) {
+        ahead = prefetch_ahead(ahead, w->ahead_lines);
         f32x16 scales[2];
-        for (int tile = 0; tile < tiles; tile++)
-            scales[tile] = load(w->scales + b * LANES + (size_t)tile * w->scales_step, LANES);
+        for (int tile = 0; tile < tiles; tile++) scales[tile] = load(w_scales + (size_t)tile * w->scales_step, LANES);
         __m512i dots[2 * TOKENS], high[2 * TOKENS];
 #pragma clang loop unroll(full)
         for (int j = 0; j < tiles * tokens; j++) {
             if (kind == MXFP4_BY_8)
-                dots[j] = _mm512_loadu_si512(w->starts + (size_t)(j / tokens) * w->scales_step + b * LANES);
+                dots[j] = _mm512_loadu_si512(starts + (size_t)(j / tokens) * w->scales_step);
             else
-                dots[j] = _mm512_set1_epi32(x->offsets[at + (size_t)(j % tokens)]);
+                dots[j] = _mm512_set1_epi32(offsets[j % tokens]);
             high[j] = _mm512_setzero_si512();
         }
 #pragma clang loop unroll(full)
@@ -109,26 +124,30 @@ INLINE void q8_products(
             if (tiles == 2) second = _mm512_loadu_si512(values + w->values_step + i * 64);
 #pragma clang loop unroll(full)
             for (int t = 0; t < tokens; t++) {
-                __m512i four = four_columns(x->values[at + (size_t)t], i);
+                __m512i four = four_columns(x_values[t], i);
+                __m512i *whole = kind == Q8_BY_16 ? high : dots;
+                whole[t] = dot(kind, whole[t], first, four);
+                if (tiles == 2) whole[tokens + t] = dot(kind, whole[tokens + t], second, four);
                 if (kind == Q8_BY_16) {
-                    high[t] = _mm512_dpbusd_epi32(high[t], first, four);
-                    if (tiles == 2) high[tokens + t] = _mm512_dpbusd_epi32(high[tokens + t], second, four);
-                    four = four_columns(x->low[at + (size_t)t], i);
+                    dots[t] = dot_loading(dots[t], first, x_low[t] + i * 4);
+                    if (tiles == 2) dots[tokens + t] = dot_loading(dots[tokens + t], second, x_low[t] + i * 4);
                 }
-                dots[t] = dot(kind, dots[t], first, four);
-                if (tiles == 2) dots[tokens + t] = dot(kind, dots[tokens + t], second, four);
             }
         }
 #pragma clang loop unroll(full)
         for (int j = 0; j < tiles * tokens; j++) {
-            float x_scale = x->scales[at + (size_t)(j % tokens)];
+            float x_scale = x_scales[j % tokens];
             f32x16 scale = scales[j / tokens];
             if (kind == Q8_BY_16) dots[j] = (__m512i)((i32x16)dots[j] + ((i32x16)high[j] << 8) - (i32x16)high[j]);
             if (kind == MXFP4_BY_8)
-                results[j] = fma16((f32x16)dots[j] - scale, splat(x_scale), results[j]);
+                add_product(&results[j], (f32x16)dots[j] - scale, splat(x_scale));
             else
-                results[j] = fma16(_mm512_cvtepi32_ps(dots[j]), x_scale * scale, results[j]);
+                add_product(&results[j], _mm512_cvtepi32_ps(dots[j]), x_scale * scale);
         }
+        values += SHOAL_TILE_ROWS * SHOAL_BLOCK;
+        w_scales += LANES;
+        if (kind == MXFP4_BY_8) starts += LANES;
+        x_values += tokens, x_low += tokens, x_scales += tokens, offsets += tokens;
     }
 #pragma clang loop unroll(full)
     for (int j = 0; j < tiles * tokens; j++) sums[j] = results[j];

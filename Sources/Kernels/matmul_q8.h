@@ -46,15 +46,21 @@ INLINE void move_sums(int is_after, int tiles, f32x16 *sums, const q8_slice *x, 
 }
 
 /// Blocks [block, block + blocks) of the slice, for all its tokens. Meanwhile `ahead_bytes` a block are asked for, by each
-/// group its part: the memory must not wait for the groups behind the first.
+/// group its part: the memory must not wait for the groups behind the first. With the first blocks go the lines of y, which
+/// would otherwise all be missing at once when the sums are stored.
 INLINE void q8_tile_group(
     product_kind kind, int tiles, const tile_blocks *w, const q8_slice *x, size_t block, size_t blocks,
-    size_t ahead_bytes, f32x16 *sums) {
+    size_t ahead_bytes, const tile_results *results, f32x16 *sums) {
     tile_blocks part = *w;
     size_t lines = ahead_bytes / 64;
-    for (size_t group = 0; group < x->groups; group++) {
-        size_t begin = group_begin(x, group), tokens = group_begin(x, group + 1) - begin;
-        part.ahead_lines = lines * (group + 1) / x->groups - lines * group / x->groups;
+    for (size_t group = 0, begin = 0, end, asked = 0, asks; group < x->groups; group++, begin = end, asked = asks) {
+        end = group_begin(x, group + 1), asks = lines * (group + 1) / x->groups;
+        size_t tokens = end - begin;
+        part.ahead_lines = asks - asked;
+        if (block == 0)
+            for (size_t t = begin; t < end; t++)
+                for (int tile = 0; tile < tiles; tile++)
+                    ask_to_write(results->y + t * results->stride + (size_t)tile * SHOAL_TILE_ROWS);
         size_t at = begin * x->blocks + block * tokens;
         f32x16 *group_sums = sums + (size_t)tiles * begin;
         switch (tokens) {  // a constant in the inner loop
@@ -142,7 +148,7 @@ INLINE void mxfp4_tiles(
             }
         }
         pair.ahead = next_codes + 2 * b * (SHOAL_TILE_ROWS * SHOAL_BLOCK / 2);
-        q8_tile_group(MXFP4_BY_8, 2, &pair, x, b, blocks, SHOAL_TILE_ROWS * SHOAL_BLOCK, sums);
+        q8_tile_group(MXFP4_BY_8, 2, &pair, x, b, blocks, SHOAL_TILE_ROWS * SHOAL_BLOCK, results, sums);
     }
     move_sums(1, 2, sums, x, results);
 }
@@ -168,7 +174,7 @@ INLINE void q8_tiles(
             for (size_t i = 0; i < blocks; i++)
                 store(scales[tile] + i * LANES, load_bf16(w->scales + (at + i) * LANES, LANES), LANES);
         part.ahead = next + (first_block + b) * ahead_bytes;
-        q8_tile_group(kind, tiles, &part, x, b, blocks, ahead_bytes, sums);
+        q8_tile_group(kind, tiles, &part, x, b, blocks, ahead_bytes, results, sums);
     }
     move_sums(1, tiles, sums, x, results);
 }

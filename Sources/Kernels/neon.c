@@ -128,6 +128,7 @@ INLINE void q8_products(
     f32x16 *sums) {
     // As many rows at a time as leave registers for the sums of all tokens.
     const int quarters = tokens > 2 ? 2 : 4;
+    const uint8_t *ahead = w->ahead;
     for (int tile = 0; tile < tiles; tile++)
         for (int from = 0; from < QUARTERS; from += quarters) {
             const uint8_t *values = w->values + (size_t)tile * w->values_step + (size_t)from * 16;
@@ -139,7 +140,7 @@ INLINE void q8_products(
             for (size_t b = 0; b < blocks; b++) {
                 size_t first = at + b * (size_t)tokens;
                 const uint8_t *block = values + b * SHOAL_TILE_ROWS * SHOAL_BLOCK;
-                if (tile == 0 && from == 0) prefetch_ahead(w, b);
+                if (tile == 0 && from == 0) ahead = prefetch_ahead(ahead, w->ahead_lines);
                 float32x4_t scale[QUARTERS];
                 int32x4_t dots[TOKENS][QUARTERS], high[TOKENS][QUARTERS];
                 for (int q = 0; q < quarters; q++) {

@@ -49,9 +49,11 @@ typedef struct {
     size_t ahead_lines;               // so many cache lines with each block
 } tile_blocks;
 
-INLINE void prefetch_ahead(const tile_blocks *w, size_t block) {
-    for (size_t line = 0; line < w->ahead_lines; line++)
-        ask_for((uintptr_t)w->ahead + (block * w->ahead_lines + line) * 64);
+/// Asks for some cache lines; returns where the next are. Not unrolled: they are few, and each block asks.
+INLINE const uint8_t *prefetch_ahead(const uint8_t *ahead, size_t lines) {
+#pragma clang loop unroll(disable)
+    for (; lines > 0; lines--, ahead += 64) ask_for((uintptr_t)ahead);
+    return ahead;
 }
 
 typedef uint8_t u8x64 __attribute__((ext_vector_type(64)));
