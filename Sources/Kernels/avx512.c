@@ -31,9 +31,9 @@ INLINE f32x16 e2m1_doubled(u32x16 codes) {
 
 #pragma clang attribute pop
 
-const shoal_kernels shoal_kernels_avx512 =
-    SHOAL_KERNELS(SHOAL_ISA_AVX512_VNNI, "avx512", matmul_mxfp4_q8, matmul_mxfp4_bf16, matmul_bf16_bf16);
+const shoal_kernels shoal_kernels_avx512 = SHOAL_KERNELS(
+    SHOAL_ISA_AVX512_VNNI, "avx512", matmul_mxfp4_q8, matmul_q8_q8, matmul_q8_q16, matmul_mxfp4_bf16, matmul_bf16_bf16);
 const shoal_kernels shoal_kernels_avx512_bf16 = SHOAL_KERNELS(
-    SHOAL_ISA_AVX512_BF16, "avx512bf16", shoal_avx512_bf16_matmul_mxfp4_q8, shoal_avx512_bf16_matmul_mxfp4_bf16,
-    shoal_avx512_bf16_matmul_bf16_bf16);
+    SHOAL_ISA_AVX512_BF16, "avx512bf16", shoal_avx512_bf16_matmul_mxfp4_q8, matmul_q8_q8, matmul_q8_q16,
+    shoal_avx512_bf16_matmul_mxfp4_bf16, shoal_avx512_bf16_matmul_bf16_bf16);
 #endif

@@ -24,6 +24,7 @@ const shoal_kernels *shoal_kernels_for(shoal_isa isa) {
         __builtin_cpu_supports("avx512bf16"))
         return &shoal_kernels_avx512_bf16;
     if (isa == SHOAL_ISA_AVX512_VNNI && has_avx512) return &shoal_kernels_avx512;
+    if (isa == SHOAL_ISA_AVX_VNNI && has_avx2 && __builtin_cpu_supports("avxvnni")) return &shoal_kernels_avx_vnni;
     if (isa == SHOAL_ISA_AVX2 && has_avx2) return &shoal_kernels_avx2;
 #elif defined(__aarch64__)
     if (isa == SHOAL_ISA_NEON && has_dot_products()) return &shoal_kernels_neon;

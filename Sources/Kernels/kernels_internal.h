@@ -36,13 +36,13 @@ static inline float shoal_mxfp4_half_scale(uint8_t scale) {
 /// E2M1 codes, doubled so that they are integers.
 static const int8_t shoal_e2m1_doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
-/// The table of a file that defines every kernel as a static function of the same name; the products of MXFP4 and of
-/// bfloat16 may be others.
-#define SHOAL_KERNELS(isa_value, name_value, mxfp4_q8, mxfp4_bf16, bf16_bf16)                                         \
+/// The table of a file that defines every kernel as a static function of the same name; those products may be others that
+/// some extension computes faster.
+#define SHOAL_KERNELS(isa_value, name_value, mxfp4_q8, q8_q8, q8_q16, mxfp4_bf16, bf16_bf16)                          \
     {                                                                                                                 \
         .isa = isa_value, .name = name_value, .quantize_q8 = quantize_q8, .quantize_q16 = quantize_q16,               \
-        .quantize_bf16 = quantize_bf16, .matmul_mxfp4_q8 = mxfp4_q8, .matmul_q8_q8 = matmul_q8_q8,                    \
-        .matmul_q8_q16 = matmul_q8_q16, .matmul_mxfp4_bf16 = mxfp4_bf16, .matmul_bf16_bf16 = bf16_bf16,               \
+        .quantize_bf16 = quantize_bf16, .matmul_mxfp4_q8 = mxfp4_q8, .matmul_q8_q8 = q8_q8,                           \
+        .matmul_q8_q16 = q8_q16, .matmul_mxfp4_bf16 = mxfp4_bf16, .matmul_bf16_bf16 = bf16_bf16,                      \
         .matmul_mxfp4_f32 = matmul_mxfp4_f32, .matmul_bf16_f32 = matmul_bf16_f32,                                     \
         .rms_norm = rms_norm, .rope = rope, .attention = attention, .swiglu = swiglu, .combine_f32 = combine_f32,     \
         .combine_bf16 = combine_bf16, .f32_to_bf16 = f32_to_bf16, .bf16_to_f32 = bf16_to_f32,                         \
@@ -53,8 +53,16 @@ static const int8_t shoal_e2m1_doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2
 extern const shoal_kernels shoal_kernels_scalar;
 #if defined(__x86_64__)
 extern const shoal_kernels shoal_kernels_avx2;
+extern const shoal_kernels shoal_kernels_avx_vnni;
 extern const shoal_kernels shoal_kernels_avx512;
 extern const shoal_kernels shoal_kernels_avx512_bf16;
+void shoal_avx_vnni_matmul_mxfp4_q8(
+    const shoal_mxfp4_matrix *w, const shoal_q8_rows *x, size_t row_begin, size_t row_end, float *y,
+    size_t y_stride);
+void shoal_avx_vnni_matmul_q8_q8(
+    const shoal_q8_matrix *w, const shoal_q8_rows *x, size_t row_begin, size_t row_end, float *y, size_t y_stride);
+void shoal_avx_vnni_matmul_q8_q16(
+    const shoal_q8_matrix *w, const shoal_q16_rows *x, size_t row_begin, size_t row_end, float *y, size_t y_stride);
 void shoal_avx512_bf16_matmul_mxfp4_q8(
     const shoal_mxfp4_matrix *w, const shoal_q8_rows *x, size_t row_begin, size_t row_end, float *y,
     size_t y_stride);

@@ -195,6 +195,6 @@ INLINE f32x16 e2m1_doubled(u32x16 codes) {
 
 #pragma clang attribute pop
 
-const shoal_kernels shoal_kernels_neon =
-    SHOAL_KERNELS(SHOAL_ISA_NEON, "neon", matmul_mxfp4_q8, matmul_mxfp4_bf16, matmul_bf16_bf16);
+const shoal_kernels shoal_kernels_neon = SHOAL_KERNELS(
+    SHOAL_ISA_NEON, "neon", matmul_mxfp4_q8, matmul_q8_q8, matmul_q8_q16, matmul_mxfp4_bf16, matmul_bf16_bf16);
 #endif

@@ -374,4 +374,5 @@ static void keep_weights(const float *x, size_t count, float least, float floor,
     *sum = reduce16(p);
 }
 
-const shoal_kernels shoal_kernels_scalar = SHOAL_KERNELS(SHOAL_ISA_SCALAR, "scalar", matmul_mxfp4_q8, matmul_mxfp4_bf16, matmul_bf16_bf16);
+const shoal_kernels shoal_kernels_scalar = SHOAL_KERNELS(
+    SHOAL_ISA_SCALAR, "scalar", matmul_mxfp4_q8, matmul_q8_q8, matmul_q8_q16, matmul_mxfp4_bf16, matmul_bf16_bf16);

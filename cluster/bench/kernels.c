@@ -214,15 +214,17 @@ int main(int argc, char **argv) {
         double fastest[SHOAL_ISA_COUNT] = {0}, operations[SHOAL_ISA_COUNT] = {0}, reading = 0;
         int is_bf16 = benchmarks[i].run == gate_up_bf16 || benchmarks[i].run == lm_head_bf16;
         int is_pack = benchmarks[i].run == pack;
-        int has_own = is_bf16 || is_pack || benchmarks[i].run == gate_up_q8;
+        int is_int8 = benchmarks[i].run == gate_up_q8 || benchmarks[i].run == lm_head_q16;
+        int has_own_of_bf16 = is_bf16 || is_pack || benchmarks[i].run == gate_up_q8;
         for (int round = 0; round < rounds; round++) {
             double bandwidth = read_bandwidth(round % 2);
             if (bandwidth > reading) reading = bandwidth;
             at = 0;
             for (int isa = is_pack ? (int)shoal_kernels_named(NULL)->isa : 1; isa < SHOAL_ISA_COUNT; isa++) {
                 const shoal_kernels *kernels = shoal_kernels_for((shoal_isa)isa);
-                // That variant's other kernels are plain AVX-512's.
-                if (!kernels || (isa == SHOAL_ISA_AVX512_BF16 && !has_own)) continue;
+                // Those variants' other kernels are plain AVX2's, or AVX-512's.
+                if (!kernels || (isa == SHOAL_ISA_AVX_VNNI && !is_int8)) continue;
+                if (isa == SHOAL_ISA_AVX512_BF16 && !has_own_of_bf16) continue;
                 double bytes, start = now(), work = benchmarks[i].run(kernels, benchmarks[i].tokens, &bytes);
                 double seconds = now() - start;
                 if (bytes / seconds / 1e9 > fastest[isa]) {

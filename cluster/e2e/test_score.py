@@ -47,7 +47,7 @@ def test_any_number_of_workers_gives_the_same_bytes(each_model, precision):
         assert score(each_model, tokens, "--precision", precision, "--top", "5", "--workers", workers) == alone
 
 
-@pytest.mark.parametrize("isa", ["scalar", "avx2", "avx512"])
+@pytest.mark.parametrize("isa", ["scalar", "avx2", "avxvnni", "avx512"])
 def test_any_instruction_set_gives_the_same_bytes(each_model, isa):
     tokens = longest_prompt(each_model)
     for precision in ("exact", "bf16", "int8"):

@@ -131,11 +131,12 @@ static inline size_t shoal_kv_head_offset(
 typedef enum {
     SHOAL_ISA_SCALAR = 0,
     SHOAL_ISA_AVX2 = 1,         // AVX2, FMA
-    SHOAL_ISA_AVX512_VNNI = 2,  // AVX-512 F, BW, VL, DQ, VNNI
-    SHOAL_ISA_NEON = 3,         // NEON with dot products, of Armv8.2
-    SHOAL_ISA_AVX512_BF16 = 4,  // the same as AVX512_VNNI, and VBMI and BF16
+    SHOAL_ISA_AVX_VNNI = 2,     // the same, and AVX-VNNI
+    SHOAL_ISA_AVX512_VNNI = 3,  // AVX-512 F, BW, VL, DQ, VNNI
+    SHOAL_ISA_NEON = 4,         // NEON with dot products, of Armv8.2
+    SHOAL_ISA_AVX512_BF16 = 5,  // the same as AVX512_VNNI, and VBMI and BF16
 } shoal_isa;
-#define SHOAL_ISA_COUNT 5
+#define SHOAL_ISA_COUNT 6
 
 /// One implementation of every kernel. All of them are single-threaded; `thread_pool` splits the row ranges.
 typedef struct {
