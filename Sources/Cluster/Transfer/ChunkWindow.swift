@@ -2,9 +2,9 @@
 /// batches on the same link do not queue behind weights. It grows while answers come about as soon as the soonest, and
 /// shrinks when they begin to queue, which is the idea of LEDBAT (RFC 6817).
 package struct ChunkWindow: Sendable {
-    package static let sizes = 4.0...32.0
-    /// How long an answer may queue.
-    package static let queueing = Duration.milliseconds(4)
+    package static let sizes = 2.0...32.0
+    /// How long an answer may queue: for as long the rows of each layer wait that share the link.
+    package static let queueing = Duration.milliseconds(2)
 
     private var exact = Self.sizes.lowerBound
     private var soonest: Duration?
