@@ -4,9 +4,9 @@
 #define SHOAL_AVX2_INT8_H
 
 #ifdef VNNI
-#define TOKENS 8
+#define TOKENS 6
 // Whose sums, and those of their dot products, fit the registers.
-#define TOKENS_AT_ONCE(kind, tiles) ((kind) == Q8_BY_16 ? 4 : 6)
+#define TOKENS_AT_ONCE(kind, tiles) ((kind) == Q8_BY_16 ? 4 : TOKENS)
 #define Q8_OFFSET 128
 #else
 #define TOKENS 4
@@ -135,7 +135,7 @@ INLINE void dots_of_eight(
 INLINE void q8_products(
     product_kind kind, int tiles, int tokens, const tile_blocks *w, const q8_slice *x, size_t at, size_t blocks,
     f32x16 *sums) {
-    const uint8_t *ahead = w->ahead;
+    uintptr_t ahead = w->ahead;
     // Eight rows after the other eight: more at once would not fit the registers.
     for (size_t half = 0; half < 2 * (size_t)tiles; half++) {
         const uint8_t *values = w->values + half / 2 * w->values_step + half % 2 * 32;

@@ -98,7 +98,8 @@ INLINE void q8_products(
     product_kind kind, int tiles, int tokens, const tile_blocks *w, const q8_slice *x, size_t at, size_t blocks,
     f32x16 *sums) {
     // Pointers, where indices would be computed anew for most of the columns.
-    const uint8_t *values = w->values, *ahead = w->ahead;
+    const uint8_t *values = w->values;
+    uintptr_t ahead = w->ahead;
     const float *w_scales = w->scales, *starts = w->starts, *x_scales = x->scales + at;
     const int8_t(*x_values)[SHOAL_BLOCK] = x->values + at, (*x_low)[SHOAL_BLOCK] = x->low + at;
     const int32_t *offsets = x->offsets + at;

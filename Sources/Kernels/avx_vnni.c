@@ -1,4 +1,4 @@
-// AVX2 with AVX-VNNI, which processors without AVX-512 have: the int8 products. All else is plain AVX2's.
+// AVX2 with AVX-VNNI, which many processors without AVX-512 have: the int8 products. All else is plain AVX2's.
 #if defined(__x86_64__)
 #include "kernels_internal.h"
 #include <immintrin.h>

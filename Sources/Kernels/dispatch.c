@@ -16,6 +16,7 @@ static int has_dot_products(void) { return 0; }
 const shoal_kernels *shoal_kernels_for(shoal_isa isa) {
 #if defined(__x86_64__)
     // These ask the operating system too, which must save the wide registers.
+    // Prefetching for writing is not asked for: to processors without it that instruction does nothing.
     int has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     int has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&

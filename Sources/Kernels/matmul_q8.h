@@ -4,7 +4,7 @@
 // shoal_q8_matrix is stored; MXFP4 is decoded into that form, a few blocks at a time, in the first-level cache, where
 // all tokens then share it.
 //
-// The including file defines `words_of_rows`, `decode_mxfp4_bytes` and `q8_products`; TOKENS (4 or 8) and, for so many
+// The including file defines `words_of_rows`, `decode_mxfp4_bytes` and `q8_products`; TOKENS (4, 6 or 8) and, for so many
 // tiles, TOKENS_AT_ONCE: how many the inner loop takes at once; PAIRED_TOKENS: from how many on int8
 // matrices go two tiles at a time; Q8_OFFSET, by how much int8 weights exceed the true ones; MXFP4_X_OFFSET, by how much the
 // activations that meet decoded weights do: what makes up for that is found once for all tokens, while decoding.
@@ -53,14 +53,14 @@ INLINE void q8_tile_group(
     size_t ahead_bytes, const tile_results *results, f32x16 *sums) {
     tile_blocks part = *w;
     size_t lines = ahead_bytes / 64;
-    for (size_t group = 0, begin = 0, end, asked = 0, asks; group < x->groups; group++, begin = end, asked = asks) {
-        end = group_begin(x, group + 1), asks = lines * (group + 1) / x->groups;
-        size_t tokens = end - begin;
+    size_t begin = 0, asked = 0;
+    for (size_t group = 0; group < x->groups; group++) {
+        size_t end = group_begin(x, group + 1), asks = lines * (group + 1) / x->groups, tokens = end - begin;
         part.ahead_lines = asks - asked;
         if (block == 0)
             for (size_t t = begin; t < end; t++)
-                for (int tile = 0; tile < tiles; tile++)
-                    ask_to_write(results->y + t * results->stride + (size_t)tile * SHOAL_TILE_ROWS);
+                for (size_t n = 0; n < results->rows; n += SHOAL_TILE_ROWS)
+                    ask_to_write(results->y + t * results->stride + n);
         size_t at = begin * x->blocks + block * tokens;
         f32x16 *group_sums = sums + (size_t)tiles * begin;
         switch (tokens) {  // a constant in the inner loop
@@ -71,11 +71,14 @@ INLINE void q8_tile_group(
 #if TOKENS > 4
             case 5: q8_products(kind, tiles, 5, &part, x, at, blocks, group_sums); break;
             case 6: q8_products(kind, tiles, 6, &part, x, at, blocks, group_sums); break;
+#endif
+#if TOKENS > 6
             case 7: q8_products(kind, tiles, 7, &part, x, at, blocks, group_sums); break;
             case 8: q8_products(kind, tiles, 8, &part, x, at, blocks, group_sums); break;
 #endif
         }
         part.ahead += blocks * part.ahead_lines * 64;
+        begin = end, asked = asks;
     }
 }
 
@@ -147,7 +150,7 @@ INLINE void mxfp4_tiles(
                     starts[tile] + i * LANES);
             }
         }
-        pair.ahead = next_codes + 2 * b * (SHOAL_TILE_ROWS * SHOAL_BLOCK / 2);
+        pair.ahead = (uintptr_t)next_codes + 2 * b * (SHOAL_TILE_ROWS * SHOAL_BLOCK / 2);
         q8_tile_group(MXFP4_BY_8, 2, &pair, x, b, blocks, SHOAL_TILE_ROWS * SHOAL_BLOCK, results, sums);
     }
     move_sums(1, 2, sums, x, results);
@@ -173,7 +176,7 @@ INLINE void q8_tiles(
         for (int tile = 0; tile < tiles; tile++, at += w->blocks)
             for (size_t i = 0; i < blocks; i++)
                 store(scales[tile] + i * LANES, load_bf16(w->scales + (at + i) * LANES, LANES), LANES);
-        part.ahead = next + (first_block + b) * ahead_bytes;
+        part.ahead = (uintptr_t)next + (first_block + b) * ahead_bytes;
         q8_tile_group(kind, tiles, &part, x, b, blocks, ahead_bytes, results, sums);
     }
     move_sums(1, tiles, sums, x, results);

@@ -128,7 +128,7 @@ INLINE void q8_products(
     f32x16 *sums) {
     // As many rows at a time as leave registers for the sums of all tokens.
     const int quarters = tokens > 2 ? 2 : 4;
-    const uint8_t *ahead = w->ahead;
+    uintptr_t ahead = w->ahead;
     for (int tile = 0; tile < tiles; tile++)
         for (int from = 0; from < QUARTERS; from += quarters) {
             const uint8_t *values = w->values + (size_t)tile * w->values_step + (size_t)from * 16;

@@ -45,14 +45,14 @@ typedef struct {
     const float *scales;              // [blocks][16 rows]; of MXFP4, their anchors
     const float *starts;              // the bits that MXFP4's dot products begin with, in that order
     size_t values_step, scales_step;  // from the first tile to the second
-    const uint8_t *ahead;             // bytes that will be needed later, to be asked for meanwhile:
+    uintptr_t ahead;                  // bytes that will be needed later, to be asked for meanwhile:
     size_t ahead_lines;               // so many cache lines with each block
 } tile_blocks;
 
 /// Asks for some cache lines; returns where the next are. Not unrolled: they are few, and each block asks.
-INLINE const uint8_t *prefetch_ahead(const uint8_t *ahead, size_t lines) {
+INLINE uintptr_t prefetch_ahead(uintptr_t ahead, size_t lines) {
 #pragma clang loop unroll(disable)
-    for (; lines > 0; lines--, ahead += 64) ask_for((uintptr_t)ahead);
+    for (; lines > 0; lines--, ahead += 64) ask_for(ahead);
     return ahead;
 }
 

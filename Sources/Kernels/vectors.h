@@ -68,7 +68,7 @@ INLINE f32x16 splat_bf16(uint16_t x) {
 /// second-level cache: more lines can be on their way there than to the first.
 INLINE void ask_for(uintptr_t address) { __builtin_prefetch((const void *)address, 0, 2); }
 
-/// The same for a line that will be written: it comes to the first-level cache, and from other cores' it is taken.
+/// The same for a line that will be written: it comes to the first-level cache, and leaves the other cores'.
 INLINE void ask_to_write(const float *address) { __builtin_prefetch(address, 1, 3); }
 
 /// Lanes that hold one of the first `left` elements.

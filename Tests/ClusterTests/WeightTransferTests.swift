@@ -107,6 +107,16 @@ private func chunk(_ expert: ExpertID, _ index: Int) -> WeightTransfer.Event {
                 == [.keep(a, 0), .ask(.chunk(a, size)), .ask(.chunk(a, size + 1))], "it grows")
     }
 
+    @Test("a manifest under way leaves the window to the chunks")
+    func manifestBesideChunks() {
+        var transfer = looking([a, b])
+        _ = transfer.on(.claimed(a, .mine), at: start)
+        _ = transfer.on(.claimed(b, .mine), at: start)
+        _ = transfer.on(.manifest(a, digests(a)), at: start)
+        let size = Int(ChunkWindow.sizes.lowerBound)
+        #expect(transfer.on(.resumed(a, kept: []), at: start) == (0..<size).map { .ask(.chunk(a, $0)) })
+    }
+
     @Test("what another brings is waited for, and not asked for")
     func others() {
         var transfer = looking([a, b, c])

@@ -223,7 +223,7 @@ int main(int argc, char **argv) {
             for (int isa = is_pack ? (int)shoal_kernels_named(NULL)->isa : 1; isa < SHOAL_ISA_COUNT; isa++) {
                 const shoal_kernels *kernels = shoal_kernels_for((shoal_isa)isa);
                 // Those variants' other kernels are plain AVX2's, or AVX-512's.
-                if (!kernels || (isa == SHOAL_ISA_AVX_VNNI && !is_int8)) continue;
+                if (!kernels || (isa == SHOAL_ISA_AVX_VNNI && !is_int8 && !is_pack)) continue;
                 if (isa == SHOAL_ISA_AVX512_BF16 && !has_own_of_bf16) continue;
                 double bytes, start = now(), work = benchmarks[i].run(kernels, benchmarks[i].tokens, &bytes);
                 double seconds = now() - start;

@@ -173,8 +173,9 @@ package struct WeightTransfer: Sendable {
             claims.append(.claim(expert))
         }
         var questions: [WeightsMessage] = []
+        let chunks = asked.keys.count { if case .chunk = $0 { true } else { false } }
         for expert in fetches.keys.sorted() {
-            while asked.count + questions.count < window.size, let index = fetches[expert]?.unasked.popLast() {
+            while chunks + questions.count < window.size, let index = fetches[expert]?.unasked.popLast() {
                 questions.append(.chunk(expert, index))
             }
         }

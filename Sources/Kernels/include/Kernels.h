@@ -241,8 +241,8 @@ typedef struct {
 /// The kernels of one instruction set, or NULL where this processor (or this build) lacks it.
 const shoal_kernels *_Nullable shoal_kernels_for(shoal_isa isa);
 
-/// The kernels called `name` (scalar, avx2, avx512, avx512bf16, neon), or the fastest for this processor if it is NULL or empty.
-/// NULL for a name that is unknown, or unsupported here.
+/// The kernels called `name` (scalar, avx2, avxvnni, avx512, avx512bf16, neon), or the fastest for this processor if it is NULL or
+/// empty. NULL for a name that is unknown, or unsupported here.
 const shoal_kernels *_Nullable shoal_kernels_named(const char *_Nullable name);
 
 /// The kernels that the environment variable SHOAL_ISA names, in the sense of `shoal_kernels_named`.
