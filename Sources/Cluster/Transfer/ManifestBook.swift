@@ -63,7 +63,7 @@ final class ManifestBook: Sendable {
         if let known = cache.blockDigests(name, of: digest), known.count == chunks.manifestBytes { return known }
         let manifest = (0..<chunks.count).flatMap { index in
             var hash = SHA256()
-            checkpoint.forEachSlice(of: expert, chunks.range(index)) { hash.update($0) }
+            for slice in checkpoint.slices(of: expert, chunks.range(index)) { hash.update(slice) }
             return hash.finish()
         }
         cache.remember(manifest, name, of: digest)
@@ -72,15 +72,14 @@ final class ManifestBook: Sendable {
 }
 
 extension Checkpoint {
-    /// Calls `body` with the pieces, tensor after tensor, that make up a range of an expert's bytes.
-    func forEachSlice(of expert: ExpertID, _ range: Range<Int>, _ body: (UnsafeRawBufferPointer) -> Void) {
+    /// The pieces, tensor after tensor, that make up a range of an expert's bytes.
+    func slices(of expert: ExpertID, _ range: Range<Int>) -> [UnsafeRawBufferPointer] {
         var begin = 0
-        for slice in slices(layer: expert.layer, expert: expert.expert) {
+        return slices(layer: expert.layer, expert: expert.expert).compactMap { slice in
             let part = range.clamped(to: begin..<begin + slice.count)
-            if !part.isEmpty {
-                body(UnsafeRawBufferPointer(rebasing: slice[part.lowerBound - begin..<part.upperBound - begin]))
-            }
-            begin += slice.count
+            defer { begin += slice.count }
+            return part.isEmpty
+                ? nil : UnsafeRawBufferPointer(rebasing: slice[part.lowerBound - begin..<part.upperBound - begin])
         }
     }
 }

@@ -76,13 +76,17 @@ final class WeightConversation {
     }
 
     private func send(_ expert: ExpertID, _ index: Int, _ question: WeightsMessage, to peer: WeightsPeer) throws {
-        let range = chunks.range(index)
-        let frame = try outgoing.allocate(range.count)
-        var filled = 0
-        // A copy, so that pages are read from the disk here, and not by the thread that sends.
-        checkpoint.forEachSlice(of: expert, range) { slice in
-            UnsafeMutableRawBufferPointer(rebasing: frame[filled...]).copyMemory(from: slice)
-            filled += slice.count
+        let slices = checkpoint.slices(of: expert, chunks.range(index))
+        if let whole = slices.first, slices.count == 1 {
+            // Pages are read from the disk here, and not by the thread that sends.
+            Checkpoint.touch(whole)
+            try outgoing.refer(to: whole, of: checkpoint)
+        } else {
+            var rest = try outgoing.allocate(chunks.range(index).count)[...]
+            for slice in slices {
+                UnsafeMutableRawBufferPointer(rebasing: rest).copyMemory(from: slice)
+                rest = rest.dropFirst(slice.count)
+            }
         }
         try sendOutgoing(as: question, to: peer)
     }

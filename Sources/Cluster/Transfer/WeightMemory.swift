@@ -10,21 +10,29 @@ final class WeightMemory: @unchecked Sendable {
     let start: UnsafeRawPointer
     private let mapping: UnsafeMutableRawBufferPointer
 
+    /// Bytes of one of Linux's large pages on x86; where they are larger there is none in an expert.
+    private static let largePage = 1 << 21
+
     /// Zeroes, in no file.
     /// - Throws: ``ClusterError`` when the machine does not have them.
     init(count: Int) throws {
-        guard let start = mmap(nil, count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+        // What lies before the first large page and behind the expert is never touched, and takes no memory.
+        let reserved = count + Self.largePage
+        guard let start = mmap(nil, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
             start != MAP_FAILED
         else {
             throw ClusterError(
                 "no \(count) bytes for another expert: \(systemError()); start this worker with less --memory")
         }
-        mapping = UnsafeMutableRawBufferPointer(start: start, count: count)
-        bytes = mapping
-        self.start = UnsafeRawPointer(start)
-        // The system zeroes pages about as fast as they are hashed: it does so ahead of the chunks, and beside them. Linux
-        // before 5.14 leaves it to whoever writes there first.
-        _ = BackgroundThread("cluster-memory") { [self] in madvise(mapping.baseAddress, count, MADV_POPULATE_WRITE) }
+        mapping = UnsafeMutableRawBufferPointer(start: start, count: reserved)
+        let before = -Int(bitPattern: start) & (Self.largePage - 1)
+        bytes = UnsafeMutableRawBufferPointer(rebasing: mapping[before..<before + count])
+        self.start = UnsafeRawPointer(start + before)
+        // Large pages are zeroed sooner, and spare looking up addresses whenever the expert computes.
+        madvise(bytes.baseAddress, count, MADV_HUGEPAGE)
+        // The system zeroes them ahead of the chunks, and beside them. Linux before 5.14 leaves it to whoever writes there
+        // first.
+        _ = BackgroundThread("cluster-memory") { [self] in madvise(bytes.baseAddress, count, MADV_POPULATE_WRITE) }
     }
 
     /// What a file holds behind `offset`, which is a multiple of the page size; not to be written. Nil when it cannot be

@@ -22,10 +22,18 @@ package final class ZMQContext: @unchecked Sendable {
     /// - Parameter threads: for the connections; where there are several, the first serves all sockets that do not
     ///   choose another.
     package init(threads: Int32 = 1) throws {
+        Self.keepMemory
         guard let handle = zmq_ctx_new() else { throw ZMQError("creating a ZeroMQ context") }
         self.handle = handle
         zmq_ctx_set(handle, ZMQ_IO_THREADS, threads)
     }
+
+    /// libzmq allocates the memory of each large frame anew, which glibc would give back to the system, and get from it
+    /// page by page, time and again.
+    private static let keepMemory: Void = {
+        mallopt(M_MMAP_THRESHOLD, 8 << 20)
+        mallopt(M_TRIM_THRESHOLD, 16 << 20)
+    }()
 
     deinit {
         while zmq_ctx_term(handle) != 0, zmq_errno() == EINTR {}

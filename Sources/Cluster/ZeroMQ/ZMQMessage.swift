@@ -34,4 +34,19 @@ package final class ZMQMessage {
         }
         return UnsafeMutableRawBufferPointer(start: zmq_msg_data(handle), count: count)
     }
+
+    /// Replaces the content by bytes that stay where they are; `owner` stays until they have been sent.
+    package func refer(to bytes: UnsafeRawBufferPointer, of owner: AnyObject) throws {
+        zmq_msg_close(handle)
+        let hold = Unmanaged.passRetained(owner)
+        let start = UnsafeMutableRawPointer(mutating: bytes.baseAddress)
+        let failed = zmq_msg_init_data(
+            handle, start, bytes.count, { _, hold in hold.map { Unmanaged<AnyObject>.fromOpaque($0).release() } },
+            hold.toOpaque())
+        guard failed == 0 else {
+            zmq_msg_init(handle)
+            hold.release()
+            throw ZMQError("referring to \(bytes.count) bytes")
+        }
+    }
 }
