@@ -1,2 +1,2 @@
-#include <malloc.h>
+#include <malloc.h> // mallopt: libzmq's frames come from glibc's malloc
 #include <zmq.h>

@@ -20,8 +20,8 @@ package struct FileIdentity: Sendable, Hashable {
 /// The mapping is shared, so all processes on a machine use one copy in the page cache. The kernel's default read-ahead
 /// is kept: an expert's matrix is read front to back, but which expert comes next is random.
 ///
-/// A file that another program shortens while it is mapped ends this process with SIGBUS at the next touch of the lost
-/// pages; replacing it (write elsewhere, rename) is harmless.
+/// A file that another program shortens while it is mapped ends this process at the next touch of the lost pages, with
+/// SIGBUS, or when libzmq is to send them; replacing it (write elsewhere, rename) is harmless.
 final class MappedFile: @unchecked Sendable {  // The memory is never written.
     /// The last path component, for messages.
     let name: String

@@ -100,11 +100,14 @@ private func chunk(_ expert: ExpertID, _ index: Int) -> WeightTransfer.Event {
         _ = transfer.on(.looked(a, isHere: false), at: start)
         _ = transfer.on(.claimed(a, .mine), at: start)
         _ = transfer.on(.manifest(a, digests), at: start)
-        let size = Int(ChunkWindow.sizes.lowerBound)
+        let size = ChunkWindow.sizes.lowerBound
         #expect(transfer.on(.resumed(a, kept: []), at: start) == (0..<size).map { .ask(.chunk(a, $0)) })
-        #expect(
-            transfer.on(.chunk(a, 0, [0]), at: start)
-                == [.keep(a, 0), .ask(.chunk(a, size)), .ask(.chunk(a, size + 1))], "it grows")
+        for index in 0..<15 {
+            let asked = transfer.on(.chunk(a, index, [UInt8(index)]), at: start)
+            #expect(asked == [.keep(a, index), .ask(.chunk(a, index + size))])
+        }
+        let asked = transfer.on(.chunk(a, 15, [15]), at: start)
+        #expect(asked == [.keep(a, 15)] + (15..<16 + size).map { .ask(.chunk(a, $0 + size)) }, "it doubles")
     }
 
     @Test("a manifest under way leaves the window to the chunks")
@@ -113,7 +116,7 @@ private func chunk(_ expert: ExpertID, _ index: Int) -> WeightTransfer.Event {
         _ = transfer.on(.claimed(a, .mine), at: start)
         _ = transfer.on(.claimed(b, .mine), at: start)
         _ = transfer.on(.manifest(a, digests(a)), at: start)
-        let size = Int(ChunkWindow.sizes.lowerBound)
+        let size = ChunkWindow.sizes.lowerBound
         #expect(transfer.on(.resumed(a, kept: []), at: start) == (0..<size).map { .ask(.chunk(a, $0)) })
     }
 
@@ -196,34 +199,5 @@ private func chunk(_ expert: ExpertID, _ index: Int) -> WeightTransfer.Event {
             now += WeightTransfer.patience.upperBound
             #expect(transfer.on(.tick, at: now) == [.reconnect], "it has an end")
         }
-    }
-}
-
-@Suite struct ChunkWindowTests {
-    @Test("it grows as long as answers are swift, to its largest")
-    func growth() {
-        var window = ChunkWindow()
-        #expect(window.size == Int(ChunkWindow.sizes.lowerBound))
-        for _ in 0..<100 { window.answered(after: .milliseconds(1)) }
-        #expect(window.size == Int(ChunkWindow.sizes.upperBound))
-    }
-
-    @Test("it shrinks when answers queue, to its smallest, and grows slowly afterwards")
-    func queueing() {
-        var window = ChunkWindow()
-        for _ in 0..<20 { window.answered(after: .milliseconds(1)) }
-        for _ in 0..<100 { window.answered(after: .milliseconds(1) + ChunkWindow.queueing * 2) }
-        #expect(window.size == Int(ChunkWindow.sizes.lowerBound))
-        for _ in 0..<4 { window.answered(after: .milliseconds(1)) }
-        #expect(window.size <= Int(ChunkWindow.sizes.lowerBound) + 1)
-    }
-
-    @Test("on a link that carries a chunk in a millisecond it settles where the answers queue for as long as they may")
-    func settling() {
-        var window = ChunkWindow()
-        // The first finds the link idle; every other waits for those asked for before it.
-        window.answered(after: .milliseconds(2))
-        for _ in 0..<2000 { window.answered(after: .milliseconds(1 + window.size)) }
-        #expect((3...4).contains(window.size))
     }
 }

@@ -41,7 +41,8 @@ def hold(link):
 def fresh_memory(count):
     """Memory that nothing has touched, in large pages, as a worker has it for experts."""
     memory = mmap.mmap(-1, count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    memory.madvise(mmap.MADV_HUGEPAGE)
+    with contextlib.suppress(OSError):  # where the system has none
+        memory.madvise(mmap.MADV_HUGEPAGE)
     return memory
 
 
@@ -129,7 +130,7 @@ def rates(model, name):
         return rate, used
 
     source = largest_file(model)
-    size = source.stat().st_size
+    size = sum(file.stat().st_size for file in pathlib.Path(model).glob("*.safetensors"))
     with tempfile.TemporaryDirectory(dir=pathlib.Path(model).parent) as folder:
         folder = pathlib.Path(folder)
         server = Server(model, "--no-local-experts", environment={"SHOAL_CACHE": str(folder / "server")})

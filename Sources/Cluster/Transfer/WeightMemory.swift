@@ -16,7 +16,6 @@ final class WeightMemory: @unchecked Sendable {
     /// Zeroes, in no file.
     /// - Throws: ``ClusterError`` when the machine does not have them.
     init(count: Int) throws {
-        // What lies before the first large page and behind the expert is never touched, and takes no memory.
         let reserved = count + Self.largePage
         guard let start = mmap(nil, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
             start != MAP_FAILED
@@ -24,9 +23,14 @@ final class WeightMemory: @unchecked Sendable {
             throw ClusterError(
                 "no \(count) bytes for another expert: \(systemError()); start this worker with less --memory")
         }
-        mapping = UnsafeMutableRawBufferPointer(start: start, count: reserved)
+        // What lies before the first large page, and behind the expert, goes back.
         let before = -Int(bitPattern: start) & (Self.largePage - 1)
-        bytes = UnsafeMutableRawBufferPointer(rebasing: mapping[before..<before + count])
+        let page = Int(sysconf(Int32(_SC_PAGESIZE)))
+        let end = before + (count + page - 1) / page * page
+        munmap(start, before)
+        munmap(start + end, reserved - end)
+        mapping = UnsafeMutableRawBufferPointer(start: start + before, count: count)
+        bytes = mapping
         self.start = UnsafeRawPointer(start + before)
         // Large pages are zeroed sooner, and spare looking up addresses whenever the expert computes.
         madvise(bytes.baseAddress, count, MADV_HUGEPAGE)

@@ -40,6 +40,7 @@ extension Checkpoint {
         madvise(UnsafeMutableRawPointer(mutating: start - offset), bytes.count + offset, MADV_WILLNEED)
         var sum: UInt8 = 0
         for position in stride(from: 0, to: bytes.count, by: page) { sum &+= bytes[position] }
+        sum &+= bytes[bytes.count - 1]
         // Reads whose result went nowhere would be optimised away.
         checksum.wrappingAdd(sum, ordering: .relaxed)
     }

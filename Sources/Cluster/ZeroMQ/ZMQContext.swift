@@ -28,11 +28,11 @@ package final class ZMQContext: @unchecked Sendable {
         zmq_ctx_set(handle, ZMQ_IO_THREADS, threads)
     }
 
-    /// libzmq allocates the memory of each large frame anew, which glibc would give back to the system, and get from it
-    /// page by page, time and again.
+    /// libzmq allocates the memory of each large frame anew, which glibc would soon give back to the system, and get from it
+    /// page by page, time and again. Frames have up to a few MiB.
     private static let keepMemory: Void = {
-        mallopt(M_MMAP_THRESHOLD, 8 << 20)
-        mallopt(M_TRIM_THRESHOLD, 16 << 20)
+        mallopt(M_MMAP_THRESHOLD, 4 << 20)
+        mallopt(M_TRIM_THRESHOLD, 8 << 20)
     }()
 
     deinit {

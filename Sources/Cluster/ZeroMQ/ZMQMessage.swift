@@ -1,6 +1,6 @@
 import CZeroMQ
 
-/// A frame's memory, reused from one receive to the next, so that receiving allocates nothing of ours.
+/// A frame, reused from one receive or send to the next, so that receiving allocates nothing of ours.
 package final class ZMQMessage {
     let handle: UnsafeMutablePointer<zmq_msg_t>
 
@@ -35,10 +35,11 @@ package final class ZMQMessage {
         return UnsafeMutableRawBufferPointer(start: zmq_msg_data(handle), count: count)
     }
 
-    /// Replaces the content by bytes that stay where they are; `owner` stays until they have been sent.
-    package func refer(to bytes: UnsafeRawBufferPointer, of owner: AnyObject) throws {
+    /// Replaces the content by bytes that are not copied and do not change. Their `owner` stays until they have been sent or
+    /// given up, and is released by any thread, also libzmq's: it must not be what keeps a ``ZMQContext``.
+    package func refer(to bytes: UnsafeRawBufferPointer, of owner: any AnyObject & Sendable) throws {
         zmq_msg_close(handle)
-        let hold = Unmanaged.passRetained(owner)
+        let hold = Unmanaged<AnyObject>.passRetained(owner)
         let start = UnsafeMutableRawPointer(mutating: bytes.baseAddress)
         let failed = zmq_msg_init_data(
             handle, start, bytes.count, { _, hold in hold.map { Unmanaged<AnyObject>.fromOpaque($0).release() } },
