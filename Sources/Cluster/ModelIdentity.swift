@@ -1,4 +1,4 @@
-import Checkpoints
+package import Checkpoints
 
 /// The dimensions that both sides must agree upon.
 package struct ModelShape: Sendable, Equatable, CustomStringConvertible {
@@ -13,6 +13,12 @@ package struct ModelShape: Sendable, Equatable, CustomStringConvertible {
         self.experts = experts
         self.hiddenSize = hiddenSize
         self.intermediateSize = intermediateSize
+    }
+
+    package init(_ config: ExpertConfig) {
+        self.init(
+            layers: config.layerCount, experts: config.expertCount, hiddenSize: config.hiddenSize,
+            intermediateSize: config.intermediateSize)
     }
 
     package var description: String {
@@ -34,15 +40,11 @@ package struct ModelIdentity: Sendable {
         self.bytesPerExpert = bytesPerExpert
     }
 
-    init(_ checkpoint: Checkpoint) throws {
+    package init(_ checkpoint: Checkpoint) throws {
         self.init(checkpoint.expertConfig, digest: try checkpoint.digest())
     }
 
     init(_ config: ExpertConfig, digest: [UInt8]) {
-        self.init(
-            shape: ModelShape(
-                layers: config.layerCount, experts: config.expertCount, hiddenSize: config.hiddenSize,
-                intermediateSize: config.intermediateSize),
-            digest: digest, bytesPerExpert: ExpertLayout(config).byteCount)
+        self.init(shape: ModelShape(config), digest: digest, bytesPerExpert: ExpertLayout(config).byteCount)
     }
 }

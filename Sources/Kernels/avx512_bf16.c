@@ -52,21 +52,13 @@ INLINE u32x16 mxfp4_pairs(const uint8_t *codes, uint32_t scale) {
 
 #pragma clang attribute pop
 
-void shoal_avx512_bf16_matmul_mxfp4_q8(
-    const shoal_mxfp4_matrix *w, const shoal_q8_rows *x, size_t row_begin, size_t row_end, float *y,
-    size_t y_stride) {
+SHOAL_PRODUCT(shoal_avx512_bf16_matmul_mxfp4_q8, shoal_mxfp4_matrix, shoal_q8_rows) {
     matmul_mxfp4_q8(w, x, row_begin, row_end, y, y_stride);
 }
-
-void shoal_avx512_bf16_matmul_mxfp4_bf16(
-    const shoal_mxfp4_matrix *w, const shoal_bf16_rows *x, size_t row_begin, size_t row_end, float *y,
-    size_t y_stride) {
+SHOAL_PRODUCT(shoal_avx512_bf16_matmul_mxfp4_bf16, shoal_mxfp4_matrix, shoal_bf16_rows) {
     matmul_mxfp4_bf16(w, x, row_begin, row_end, y, y_stride);
 }
-
-void shoal_avx512_bf16_matmul_bf16_bf16(
-    const shoal_bf16_matrix *w, const shoal_bf16_rows *x, size_t row_begin, size_t row_end, float *y,
-    size_t y_stride) {
+SHOAL_PRODUCT(shoal_avx512_bf16_matmul_bf16_bf16, shoal_bf16_matrix, shoal_bf16_rows) {
     matmul_bf16_bf16(w, x, row_begin, row_end, y, y_stride);
 }
 #endif

@@ -11,19 +11,13 @@
 
 #pragma clang attribute pop
 
-void shoal_avx_vnni_matmul_mxfp4_q8(
-    const shoal_mxfp4_matrix *w, const shoal_q8_rows *x, size_t row_begin, size_t row_end, float *y,
-    size_t y_stride) {
+SHOAL_PRODUCT(shoal_avx_vnni_matmul_mxfp4_q8, shoal_mxfp4_matrix, shoal_q8_rows) {
     matmul_mxfp4_q8(w, x, row_begin, row_end, y, y_stride);
 }
-
-void shoal_avx_vnni_matmul_q8_q8(
-    const shoal_q8_matrix *w, const shoal_q8_rows *x, size_t row_begin, size_t row_end, float *y, size_t y_stride) {
+SHOAL_PRODUCT(shoal_avx_vnni_matmul_q8_q8, shoal_q8_matrix, shoal_q8_rows) {
     matmul_q8_q8(w, x, row_begin, row_end, y, y_stride);
 }
-
-void shoal_avx_vnni_matmul_q8_q16(
-    const shoal_q8_matrix *w, const shoal_q16_rows *x, size_t row_begin, size_t row_end, float *y, size_t y_stride) {
+SHOAL_PRODUCT(shoal_avx_vnni_matmul_q8_q16, shoal_q8_matrix, shoal_q16_rows) {
     matmul_q8_q16(w, x, row_begin, row_end, y, y_stride);
 }
 #endif

@@ -50,28 +50,23 @@ static const int8_t shoal_e2m1_doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2
         .dequantize_mxfp4 = dequantize_mxfp4,                                                                         \
     }
 
+/// The head of a function that multiplies rows of activations with a matrix.
+#define SHOAL_PRODUCT(name, matrix, activations) \
+    void name(                                   \
+        const matrix *w, const activations *x, size_t row_begin, size_t row_end, float *y, size_t y_stride)
+
 extern const shoal_kernels shoal_kernels_scalar;
 #if defined(__x86_64__)
 extern const shoal_kernels shoal_kernels_avx2;
 extern const shoal_kernels shoal_kernels_avx_vnni;
 extern const shoal_kernels shoal_kernels_avx512;
 extern const shoal_kernels shoal_kernels_avx512_bf16;
-void shoal_avx_vnni_matmul_mxfp4_q8(
-    const shoal_mxfp4_matrix *w, const shoal_q8_rows *x, size_t row_begin, size_t row_end, float *y,
-    size_t y_stride);
-void shoal_avx_vnni_matmul_q8_q8(
-    const shoal_q8_matrix *w, const shoal_q8_rows *x, size_t row_begin, size_t row_end, float *y, size_t y_stride);
-void shoal_avx_vnni_matmul_q8_q16(
-    const shoal_q8_matrix *w, const shoal_q16_rows *x, size_t row_begin, size_t row_end, float *y, size_t y_stride);
-void shoal_avx512_bf16_matmul_mxfp4_q8(
-    const shoal_mxfp4_matrix *w, const shoal_q8_rows *x, size_t row_begin, size_t row_end, float *y,
-    size_t y_stride);
-void shoal_avx512_bf16_matmul_mxfp4_bf16(
-    const shoal_mxfp4_matrix *w, const shoal_bf16_rows *x, size_t row_begin, size_t row_end, float *y,
-    size_t y_stride);
-void shoal_avx512_bf16_matmul_bf16_bf16(
-    const shoal_bf16_matrix *w, const shoal_bf16_rows *x, size_t row_begin, size_t row_end, float *y,
-    size_t y_stride);
+SHOAL_PRODUCT(shoal_avx_vnni_matmul_mxfp4_q8, shoal_mxfp4_matrix, shoal_q8_rows);
+SHOAL_PRODUCT(shoal_avx_vnni_matmul_q8_q8, shoal_q8_matrix, shoal_q8_rows);
+SHOAL_PRODUCT(shoal_avx_vnni_matmul_q8_q16, shoal_q8_matrix, shoal_q16_rows);
+SHOAL_PRODUCT(shoal_avx512_bf16_matmul_mxfp4_q8, shoal_mxfp4_matrix, shoal_q8_rows);
+SHOAL_PRODUCT(shoal_avx512_bf16_matmul_mxfp4_bf16, shoal_mxfp4_matrix, shoal_bf16_rows);
+SHOAL_PRODUCT(shoal_avx512_bf16_matmul_bf16_bf16, shoal_bf16_matrix, shoal_bf16_rows);
 #elif defined(__aarch64__)
 extern const shoal_kernels shoal_kernels_neon;
 #endif

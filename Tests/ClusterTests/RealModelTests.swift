@@ -27,9 +27,7 @@ import Transformer
         try await withDeadline { try await coordinator.waitUntilReady(workers: 2) }
 
         let config = checkpoint.config
-        let shape = ModelShape(
-            layers: config.layerCount, experts: config.expertCount, hiddenSize: config.hiddenSize,
-            intermediateSize: config.intermediateSize)
+        let shape = ModelShape(checkpoint.expertConfig)
         try coordinator.executor.beginStep()
         for layer in 0..<config.layerCount {
             for rows in [1, 9] {

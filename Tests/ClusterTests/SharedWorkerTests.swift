@@ -318,10 +318,7 @@ import Transformer
             for coordinator in coordinators { coordinator.shutdown() }
         }
         for coordinator in coordinators { try await withDeadline { try await coordinator.waitUntilReady(workers: 1) } }
-        let config = checkpoint.config
-        let shape = ModelShape(
-            layers: config.layerCount, experts: config.expertCount, hiddenSize: config.hiddenSize,
-            intermediateSize: config.intermediateSize)
+        let shape = ModelShape(checkpoint.expertConfig)
         let alone = try LocalExperts(checkpoint, precision: .int8, threads: 1)
         for coordinator in coordinators {
             try coordinator.executor.beginStep()

@@ -23,12 +23,7 @@ private final class RawCoordinator: Sendable {
     init(_ start: (Endpoint) throws -> Void) throws {
         let endpoint = try Endpoint("tcp://127.0.0.1:0")
         checkpoint = try Checkpoint(directory: try #require(Fixtures.models.first))
-        let config = checkpoint.config
-        identity = ModelIdentity(
-            shape: ModelShape(
-                layers: config.layerCount, experts: config.expertCount, hiddenSize: config.hiddenSize,
-                intermediateSize: config.intermediateSize),
-            digest: try checkpoint.digest(), bytesPerExpert: ExpertLayout(checkpoint.expertConfig).byteCount)
+        identity = try ModelIdentity(checkpoint)
         chunks = Chunks(of: identity)
         let context = try ZMQContext()
         control = try RawSocket(.router, in: context)

@@ -15,10 +15,7 @@ import Transformer
 
     init() throws {
         checkpoint = try Checkpoint(directory: try #require(Fixtures.models.first))
-        let config = checkpoint.config
-        shape = ModelShape(
-            layers: config.layerCount, experts: config.expertCount, hiddenSize: config.hiddenSize,
-            intermediateSize: config.intermediateSize)
+        shape = ModelShape(checkpoint.expertConfig)
         keys = try TestKeys()
         (friend, member, thief) = try (keys.worker(), keys.worker(), keys.worker())
         coordinator = try Coordinator(

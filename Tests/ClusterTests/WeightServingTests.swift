@@ -44,10 +44,7 @@ struct RawFetcher {
 
     init() throws {
         checkpoint = try Checkpoint(directory: try #require(Fixtures.models.first))
-        let config = checkpoint.config
-        shape = ModelShape(
-            layers: config.layerCount, experts: config.expertCount, hiddenSize: config.hiddenSize,
-            intermediateSize: config.intermediateSize)
+        shape = ModelShape(checkpoint.expertConfig)
         coordinator = try Coordinator(
             checkpoint: checkpoint, precision: .int8, bind: "tcp://127.0.0.1:0",
             localExperts: LocalExperts(checkpoint, precision: .int8, threads: 1), log: .silent)

@@ -19,10 +19,7 @@ import Transformer
         synthesis.layerCount = 1
         try synthesis.write(to: folder)
         let checkpoint = try Checkpoint(directory: folder)
-        let config = checkpoint.config
-        let shape = ModelShape(
-            layers: config.layerCount, experts: config.expertCount, hiddenSize: config.hiddenSize,
-            intermediateSize: config.intermediateSize)
+        let shape = ModelShape(checkpoint.expertConfig)
         let keys = try withKeys ? TestKeys() : nil
         let worker = try keys?.worker().protection ?? .thisMachineOnly
         let coordinator = try Coordinator(

@@ -70,16 +70,3 @@ final class ManifestBook: Sendable {
         return manifest
     }
 }
-
-extension Checkpoint {
-    /// The pieces, tensor after tensor, that make up a range of an expert's bytes.
-    func slices(of expert: ExpertID, _ range: Range<Int>) -> [UnsafeRawBufferPointer] {
-        var begin = 0
-        return slices(layer: expert.layer, expert: expert.expert).compactMap { slice in
-            let part = range.clamped(to: begin..<begin + slice.count)
-            defer { begin += slice.count }
-            return part.isEmpty
-                ? nil : UnsafeRawBufferPointer(rebasing: slice[part.lowerBound - begin..<part.upperBound - begin])
-        }
-    }
-}

@@ -29,19 +29,4 @@ extension Checkpoint {
             }
         }
     }
-
-    private static let checksum = Atomic<UInt8>(0)
-
-    /// Reads a byte of each page, so that whoever reads the bytes next waits for no disk.
-    static func touch(_ bytes: UnsafeRawBufferPointer) {
-        guard let start = bytes.baseAddress, !bytes.isEmpty else { return }
-        let page = Int(sysconf(Int32(_SC_PAGESIZE)))
-        let offset = Int(bitPattern: start) % page
-        madvise(UnsafeMutableRawPointer(mutating: start - offset), bytes.count + offset, MADV_WILLNEED)
-        var sum: UInt8 = 0
-        for position in stride(from: 0, to: bytes.count, by: page) { sum &+= bytes[position] }
-        sum &+= bytes[bytes.count - 1]
-        // Reads whose result went nowhere would be optimised away.
-        checksum.wrappingAdd(sum, ordering: .relaxed)
-    }
 }
