@@ -33,14 +33,14 @@ import Testing
         WeightStore(description, cache: try WeightCache(directory: folder, limit: limit, log: log.log))
     }
 
-    private func keep(_ indices: some Sequence<Int>, of expert: ExpertID, in store: WeightStore) {
-        for index in indices { bytes[chunks.range(index)].withUnsafeBytes { store.keep(expert, index, $0) } }
+    private func keep(_ indices: some Sequence<Int>, of expert: ExpertID, in store: WeightStore) throws {
+        for index in indices { try bytes[chunks.range(index)].withUnsafeBytes { try store.keep(expert, index, $0) } }
     }
 
     private func fill(_ store: WeightStore, _ expert: ExpertID) throws {
         _ = try store.resume(expert, digests)
-        keep(0..<chunks.count, of: expert, in: store)
-        store.finish(expert, digests)
+        try keep(0..<chunks.count, of: expert, in: store)
+        try store.finish(expert, digests)
     }
 
     private func holds(_ store: WeightStore, _ expert: ExpertID) -> Bool {
@@ -83,7 +83,7 @@ import Testing
         do {
             let first = try store()
             #expect(try first.resume(expert(0), digests) == [])
-            keep([0, 2], of: expert(0), in: first)
+            try keep([0, 2], of: expert(0), in: first)
             #expect(try first.resume(expert(0), digests) == [0, 2], "without a new start")
         }
         #expect(files == ["0-0.expert.partial"])
@@ -97,8 +97,8 @@ import Testing
         try content.write(to: path)
         let third = try store()
         #expect(try third.resume(expert(0), digests) == [2])
-        keep([0, 1], of: expert(0), in: third)
-        third.finish(expert(0), digests)
+        try keep([0, 1], of: expert(0), in: third)
+        try third.finish(expert(0), digests)
         #expect(holds(third, expert(0)) && files == ["0-0.expert"])
     }
 
@@ -109,9 +109,60 @@ import Testing
         _ = try first.resume(expert(0), digests)
         try fill(second, expert(0))
         #expect(holds(second, expert(0)) && files == ["0-0.expert.partial"])
-        keep(0..<chunks.count, of: expert(0), in: first)
-        first.finish(expert(0), digests)
+        try keep(0..<chunks.count, of: expert(0), in: first)
+        try first.finish(expert(0), digests)
         #expect(holds(first, expert(0)) && files == ["0-0.expert"])
+    }
+
+    @Test(
+        "an expert whose file cannot be written any more goes on in memory, with what the file has",
+        arguments: [0, 1, 2])
+    func brokenWriting(written: Int) throws {
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let store = try store()
+        _ = try store.resume(expert(0), digests)
+        try keep(0..<written, of: expert(0), in: store)
+        try replacePartialFile(openedFor: O_RDONLY)
+        try keep(written..<chunks.count, of: expert(0), in: store)
+        try store.finish(expert(0), digests)
+        #expect(holds(store, expert(0)) && files == [])
+    }
+
+    @Test("what can be neither written nor read back is fetched again, and an error says so")
+    func brokenFile() throws {
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let store = try store()
+        _ = try store.resume(expert(0), digests)
+        try keep([0, 1], of: expert(0), in: store)
+        try replacePartialFile(openedFor: O_WRONLY, truncated: true)
+        try replacePartialFile(openedFor: O_RDONLY)
+        #expect(throws: ClusterError.self) { try keep([2], of: expert(0), in: store) }
+        #expect(try store.resume(expert(0), digests) == [])
+        try keep(0..<chunks.count, of: expert(0), in: store)
+        try store.finish(expert(0), digests)
+        #expect(holds(store, expert(0)) && files == [])
+    }
+
+    @Test("an expert whose file cannot get its name is held in memory")
+    func noName() throws {
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let store = try store()
+        _ = try store.resume(expert(0), digests)
+        try keep(0..<chunks.count, of: expert(0), in: store)
+        try FileManager.default.removeItem(at: folder)
+        try store.finish(expert(0), digests)
+        #expect(holds(store, expert(0)) && log.contains("held in memory"))
+    }
+
+    /// Puts another descriptor in the place of the store's, of the same file.
+    private func replacePartialFile(openedFor access: Int32, truncated: Bool = false) throws {
+        let path = folder.appending(path: hexadecimal(description.digest)).appending(path: "0-0.expert.partial").path
+        let own = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").compactMap { Int32($0) }.filter {
+            (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)")) == path
+        }
+        let other = open(path, access | (truncated ? O_TRUNC : 0))
+        defer { close(other) }
+        try #require(own.count == 1 && other >= 0 && dup2(other, own[0]) == own[0])
     }
 
     @Test(

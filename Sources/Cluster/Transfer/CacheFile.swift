@@ -42,18 +42,18 @@ struct CacheFile {
         else { return false }
         var digests: [ChunkDigest] = []
         for index in 0..<chunks.count {
-            let range = chunks.range(index)
-            guard
-                let digest = withUnsafeTemporaryAllocation(
-                    byteCount: range.count, alignment: 64,
-                    {
-                        Self.read(descriptor, at: range.lowerBound + Self.headerBytes, into: $0)
-                            ? Chunks.digest(UnsafeRawBufferPointer($0)) : nil
-                    })
-            else { return false }
+            guard let digest = Self.digest(descriptor, chunks.range(index)) else { return false }
             digests.append(digest)
         }
         return header == self.header(digests)
+    }
+
+    /// Of a range of the expert's bytes; nil when they cannot be read.
+    static func digest(_ descriptor: Int32, _ range: Range<Int>) -> ChunkDigest? {
+        withUnsafeTemporaryAllocation(byteCount: range.count, alignment: 64) {
+            read(descriptor, at: headerBytes + range.lowerBound, into: $0)
+                ? Chunks.digest(UnsafeRawBufferPointer($0)) : nil
+        }
     }
 
     private static func read(_ descriptor: Int32, _ range: Range<Int>) -> [UInt8]? {

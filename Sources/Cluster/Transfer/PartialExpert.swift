@@ -1,47 +1,69 @@
-/// An expert on its way: in memory, and beside it in a file as long as that can be written.
+/// An expert on its way: in a file of the cache as long as that can be written, else in memory.
 ///
 /// Sendable because loads, which alone use it, follow one another.
 final class PartialExpert: @unchecked Sendable {
-    let memory: WeightMemory
+    private enum Place { case file(PartialFile), memory(WeightMemory) }
+
     private let chunks: Chunks
-    private(set) var file: PartialFile?
-    /// Those that may be here already, from an earlier attempt.
-    private var candidates: Set<Int> = []
+    private var place: Place
+    /// Those that are here, or before the first ``resume(_:)`` may be, from an earlier attempt.
+    private var kept: Set<Int> = []
 
     /// - Throws: ``ClusterError`` when there is no memory for it.
     init(chunks: Chunks, file: PartialFile?) throws {
-        memory = try WeightMemory(count: chunks.expertBytes)
         self.chunks = chunks
-        self.file = file
-        guard let file, file.leftBehind > 0 else { return }
-        for index in 0..<chunks.count {
-            let range = chunks.range(index)
-            guard range.upperBound <= file.leftBehind,
-                CacheFile.read(
-                    file.descriptor, at: CacheFile.headerBytes + range.lowerBound,
-                    into: UnsafeMutableRawBufferPointer(rebasing: memory.bytes[range]))
-            else { break }
-            candidates.insert(index)
-        }
+        place = try file.map(Place.file) ?? .memory(WeightMemory(count: chunks.expertBytes))
+        if let file { kept = Set((0..<chunks.count).filter { chunks.range($0).upperBound <= file.leftBehind }) }
     }
 
     /// The chunks that are here and have these digests.
     func resume(_ digests: [ChunkDigest]) -> Set<Int> {
-        candidates = candidates.filter { index in
-            Chunks.digest(UnsafeRawBufferPointer(rebasing: memory.bytes[chunks.range(index)])) == digests[index]
+        kept = kept.filter { index in
+            switch place {
+            case .file(let file): CacheFile.digest(file.descriptor, chunks.range(index)) == digests[index]
+            case .memory(let memory): Chunks.digest(UnsafeRawBufferPointer(part(index, of: memory))) == digests[index]
+            }
         }
-        return candidates
+        return kept
     }
 
     /// Takes a chunk that is right. A file that cannot be written is given up.
-    func keep(_ index: Int, _ bytes: UnsafeRawBufferPointer) {
-        let range = chunks.range(index)
-        UnsafeMutableRawBufferPointer(rebasing: memory.bytes[range]).copyMemory(from: bytes)
-        candidates.insert(index)
-        guard let file, !CacheFile.write(file.descriptor, at: CacheFile.headerBytes + range.lowerBound, bytes) else {
-            return
+    /// - Throws: ``ClusterError`` when there is no memory in its place.
+    func keep(_ index: Int, _ bytes: UnsafeRawBufferPointer) throws {
+        let offset = CacheFile.headerBytes + chunks.range(index).lowerBound
+        if case .file(let file) = place, !CacheFile.write(file.descriptor, at: offset, bytes) {
+            file.discard()
+            try moveToMemory(from: file)
         }
-        file.discard()
-        self.file = nil
+        if case .memory(let memory) = place { part(index, of: memory).copyMemory(from: bytes) }
+        kept.insert(index)
+    }
+
+    /// All of it: its file as `map` maps it, or else its memory.
+    /// - Throws: ``ClusterError`` when there is neither.
+    func whole(_ map: (PartialFile) -> WeightMemory?) throws -> WeightMemory {
+        switch place {
+        case .memory(let memory): return memory
+        case .file(let file): return try map(file) ?? moveToMemory(from: file)
+        }
+    }
+
+    /// - Throws: ``ClusterError`` when there is none, or the file cannot be read; what it did not give is to be fetched again.
+    @discardableResult private func moveToMemory(from file: PartialFile) throws -> WeightMemory {
+        let memory = try WeightMemory(count: chunks.expertBytes)
+        place = .memory(memory)
+        let wanted = kept.count
+        kept = kept.filter {
+            CacheFile.read(
+                file.descriptor, at: CacheFile.headerBytes + chunks.range($0).lowerBound, into: part($0, of: memory))
+        }
+        guard kept.count == wanted else {
+            throw ClusterError("\(file.path) can be neither written nor read: \(systemError()); choose another --cache")
+        }
+        return memory
+    }
+
+    private func part(_ index: Int, of memory: WeightMemory) -> UnsafeMutableRawBufferPointer {
+        UnsafeMutableRawBufferPointer(rebasing: memory.bytes[chunks.range(index)])
     }
 }

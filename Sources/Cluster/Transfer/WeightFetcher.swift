@@ -166,9 +166,9 @@ final class WeightFetcher: @unchecked Sendable {  // Whoever starts a load has w
                 count(kept.reduce(0) { $0 + store.chunks.range($1).count })
                 try handle(.resumed(expert, kept: kept), &transfer)
             case .keep(let expert, let index):
-                store.keep(expert, index, incoming.bytes)
+                try store.keep(expert, index, incoming.bytes)
                 count(store.chunks.range(index).count)
-            case .finish(let expert): store.finish(expert, manifests.removeValue(forKey: expert) ?? [])
+            case .finish(let expert): try store.finish(expert, manifests.removeValue(forKey: expert) ?? [])
             case .drop(let cause): counters.count(cause, "from the coordinator's weights")
             case .fail(let expert):
                 throw ClusterError(

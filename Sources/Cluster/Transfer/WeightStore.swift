@@ -62,15 +62,16 @@ package final class WeightStore: ExpertSource {
     }
 
     /// Takes a chunk that is right.
-    package func keep(_ expert: ExpertID, _ index: Int, _ bytes: UnsafeRawBufferPointer) {
-        partials.withLock { $0[expert] }?.keep(index, bytes)
+    /// - Throws: ``ClusterError`` when it can be held neither in a file nor in memory.
+    package func keep(_ expert: ExpertID, _ index: Int, _ bytes: UnsafeRawBufferPointer) throws {
+        try partials.withLock { $0[expert] }?.keep(index, bytes)
     }
 
     /// Makes an expert whose chunks are all here available.
-    package func finish(_ expert: ExpertID, _ digests: [ChunkDigest]) {
+    /// - Throws: ``ClusterError`` when it can be held neither in a file nor in memory.
+    package func finish(_ expert: ExpertID, _ digests: [ChunkDigest]) throws {
         guard let partial = partials.withLock({ $0.removeValue(forKey: expert) }) else { return }
-        let mapped = partial.file.flatMap { cache?.finish($0, file(expert), digests) }
-        take(expert, mapped ?? partial.memory)
+        take(expert, try partial.whole { cache?.finish($0, file(expert), digests) })
         claims.withLock { $0[expert] = nil }
     }
 
