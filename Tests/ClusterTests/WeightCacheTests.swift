@@ -128,16 +128,24 @@ import Testing
         #expect(holds(store, expert(0)) && files == [])
     }
 
-    @Test("what can be neither written nor read back is fetched again, and an error says so")
-    func brokenFile() throws {
+    @Test("what can be neither written nor read back intact is fetched again, and an error says so", arguments: [0, 1])
+    func brokenFile(intact: Int) throws {
         defer { try? FileManager.default.removeItem(at: folder) }
         let store = try store()
         _ = try store.resume(expert(0), digests)
         try keep([0, 1], of: expert(0), in: store)
-        try replacePartialFile(openedFor: O_WRONLY, truncated: true)
+        if intact == 0 {
+            try replacePartialFile(openedFor: O_WRONLY, truncated: true)
+        } else {
+            let path = folder.appending(path: hexadecimal(description.digest)).appending(path: "0-0.expert.partial")
+            let file = try FileHandle(forUpdating: path)
+            try file.seek(toOffset: 4096)
+            try file.write(contentsOf: [~bytes[0]])
+            try file.close()
+        }
         try replacePartialFile(openedFor: O_RDONLY)
         #expect(throws: ClusterError.self) { try keep([2], of: expert(0), in: store) }
-        #expect(try store.resume(expert(0), digests) == [])
+        #expect(try store.resume(expert(0), digests) == (intact == 0 ? [] : [1]))
         try keep(0..<chunks.count, of: expert(0), in: store)
         try store.finish(expert(0), digests)
         #expect(holds(store, expert(0)) && files == [])

@@ -8,6 +8,8 @@ final class PartialExpert: @unchecked Sendable {
     private var place: Place
     /// Those that are here, or before the first ``resume(_:)`` may be, from an earlier attempt.
     private var kept: Set<Int> = []
+    /// Of all chunks; none before the first ``resume(_:)``.
+    private var digests: [ChunkDigest] = []
 
     /// - Throws: ``ClusterError`` when there is no memory for it.
     init(chunks: Chunks, file: PartialFile?) throws {
@@ -18,6 +20,7 @@ final class PartialExpert: @unchecked Sendable {
 
     /// The chunks that are here and have these digests.
     func resume(_ digests: [ChunkDigest]) -> Set<Int> {
+        self.digests = digests
         kept = kept.filter { index in
             switch place {
             case .file(let file): CacheFile.digest(file.descriptor, chunks.range(index)) == digests[index]
@@ -48,17 +51,21 @@ final class PartialExpert: @unchecked Sendable {
         }
     }
 
-    /// - Throws: ``ClusterError`` when there is none, or the file cannot be read; what it did not give is to be fetched again.
+    /// A file that could not be written is not trusted: what it gives is checked.
+    /// - Throws: ``ClusterError`` when there is none, or the file does not give every chunk; those are to be fetched again.
     @discardableResult private func moveToMemory(from file: PartialFile) throws -> WeightMemory {
         let memory = try WeightMemory(count: chunks.expertBytes)
         place = .memory(memory)
         let wanted = kept.count
-        kept = kept.filter {
-            CacheFile.read(
-                file.descriptor, at: CacheFile.headerBytes + chunks.range($0).lowerBound, into: part($0, of: memory))
+        kept = kept.filter { index in
+            let bytes = part(index, of: memory)
+            let offset = CacheFile.headerBytes + chunks.range(index).lowerBound
+            return index < digests.count && CacheFile.read(file.descriptor, at: offset, into: bytes)
+                && Chunks.digest(UnsafeRawBufferPointer(bytes)) == digests[index]
         }
         guard kept.count == wanted else {
-            throw ClusterError("\(file.path) can be neither written nor read: \(systemError()); choose another --cache")
+            throw ClusterError(
+                "\(file.path) cannot be written, and does not give what was written before; choose another --cache")
         }
         return memory
     }
