@@ -20,6 +20,13 @@ func tests(of name: String, _ dependencies: [Target.Dependency] = []) -> Target 
         swiftSettings: swiftSettings)
 }
 
+#if arch(x86_64)
+    // Intel's library is for its processors and those that are like them.
+    let multiBuffer: [Target] = [.systemLibrary(name: "CIPSecMB", providers: [.apt(["libipsec-mb-dev"])])]
+#else
+    let multiBuffer: [Target] = []
+#endif
+
 let package = Package(
     name: "shoal",
     products: [.executable(name: "shoal", targets: ["shoal"])],
@@ -38,7 +45,7 @@ let package = Package(
         library("Tokenization", ["JSON", "CPCRE2"]),
         library("Cluster", ["Transformer", "Checkpoints", "ClusterProtocol", "CZeroMQ", "Kernels"]),
         library("Transformer", ["Checkpoints", "Kernels"]),
-        library("Checkpoints", ["JSON", "CNettle"]),
+        library("Checkpoints", ["JSON", "CNettle"] + multiBuffer.map { .target(name: $0.name) }),
         library("LoadGenerator", ["JSON", "CEpoll"]),
         library("JSON", []),
         .target(name: "Kernels", linkerSettings: [.linkedLibrary("m")]),
@@ -67,7 +74,7 @@ let package = Package(
         tests(of: "Cluster", ["Transformer", "Checkpoints", "Kernels", "ClusterProtocol", "CZeroMQ"]),
         tests(of: "LoadGenerator", ["JSON"]),
         tests(of: "Frontend", ["Engine", "Harmony", "Tokenization", "Transformer", "Checkpoints", "JSON"]),
-    ],
+    ] + multiBuffer,
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c17
 )

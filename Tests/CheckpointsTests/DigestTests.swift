@@ -17,6 +17,17 @@ struct DigestTests {
         #expect(digest == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
     }
 
+    @Test(
+        "of leaves is that of their SHA-256s, whoever hashes them",
+        arguments: [0, 1, SHA256.leafBytes - 1, SHA256.leafBytes, SHA256.leafBytes + 1, 131_072, 131_073, 1_000_000])
+    func leaves(count: Int) {
+        let bytes = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 2_654_435_761 >> 13) }
+        let leaves = stride(from: 0, to: count, by: SHA256.leafBytes).flatMap { begin in
+            digest(bytes[begin..<min(count, begin + SHA256.leafBytes)])
+        }
+        #expect(bytes.withUnsafeBytes(SHA256.ofLeaves) == digest(leaves[...]))
+    }
+
     @Test("is the same for a copy, and another for another config or other weights, with no cache to write to")
     func identity() throws {
         let folder = try small(seed: 1)
@@ -109,4 +120,10 @@ struct DigestTests {
         try synthesis.write(to: folder.url)
         return folder
     }
+}
+
+private func digest(_ bytes: ArraySlice<UInt8>) -> [UInt8] {
+    var hash = SHA256()
+    bytes.withUnsafeBytes { hash.update($0) }
+    return hash.finish()
 }

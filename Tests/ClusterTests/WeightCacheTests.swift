@@ -23,7 +23,7 @@ import Testing
         self.bytes = bytes
         self.chunks = chunks
         digests = (0..<chunks.count).map { index in
-            bytes[chunks.range(index)].withUnsafeBytes { Chunks.digest($0) }
+            bytes[chunks.range(index)].withUnsafeBytes { SHA256.ofLeaves($0) }
         }
         description = ModelDescription(
             digest: [UInt8](repeating: 5, count: 32), experts: config, weightsEndpoint: "tcp://127.0.0.1:9")

@@ -70,7 +70,7 @@ private final class RawCoordinator: Sendable {
             .flatMap(Array.init)
         let parts = (0..<chunks.count).map { Array(bytes[chunks.range($0)]) }
         return switch question {
-        case .manifest: parts.flatMap { part in part.withUnsafeBytes { Chunks.digest($0) } }
+        case .manifest: parts.flatMap { part in part.withUnsafeBytes { SHA256.ofLeaves($0) } }
         case .chunk(_, let index): parts[index]
         }
     }

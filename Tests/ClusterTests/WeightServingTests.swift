@@ -72,7 +72,7 @@ struct RawFetcher {
             try fetcher.ask(.chunk(expert, index))
             let answer = try #require(try fetcher.weights.receive())
             #expect(answer.count == 2 && answer[1] == Array(bytes[chunks.range(index)]))
-            #expect(answer[1].withUnsafeBytes { Chunks.digest($0) } == digests[index])
+            #expect(answer[1].withUnsafeBytes { SHA256.ofLeaves($0) } == digests[index])
         }
     }
 

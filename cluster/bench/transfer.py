@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import hashlib
 import json
 import mmap
 import os
@@ -96,15 +95,6 @@ def tcp_copy(source, keep=False, target=None):
     return count / (time.monotonic() - begin), (own_seconds() - used) / count
 
 
-def hashing(source):
-    """Processor seconds a byte of SHA-256."""
-    with open(source, "rb") as file:
-        data = file.read(1 << 28)
-    used = own_seconds()
-    hashlib.sha256(data)
-    return (own_seconds() - used) / len(data)
-
-
 def worker(server, *arguments):
     return ShoalProcess("worker", "--join", server.endpoint, *arguments, environment={"SHOAL_CACHE": ""})
 
@@ -127,7 +117,6 @@ def rates(model, name):
         shares = [f"{statistics.median(run[0] / copy[0] for run, copy in zip(runs, other)):.0%}" for other in beside]
         share = f", {' and '.join(shares)} of the cop{'ies' if len(shares) > 1 else 'y'}" if shares else ""
         print(f"{name:10}  {what:25} {rate / 1e6:6.0f} MB/s, {used * 1e9:.2f} processor s/GB{share}", flush=True)
-        return rate, used
 
     source = largest_file(model)
     size = sum(file.stat().st_size for file in pathlib.Path(model).glob("*.safetensors"))
@@ -138,14 +127,9 @@ def rates(model, name):
             show("a worker's first transfer", [fetch(server, size)])
             trios = [(tcp_copy(source), tcp_copy(source, keep=True), fetch(server, size)) for _ in range(PAIRS)]
             buffered, kept, fetched = zip(*trios)
-            copy, _ = show("TCP copy to one buffer", buffered)
-            _, used = show("TCP copy to fresh memory", kept)
+            show("TCP copy to one buffer", buffered)
+            show("TCP copy to fresh memory", kept)
             show("another worker's", fetched, (buffered, kept))
-            # What no transfer can do without: the copy, the system's zeroing, and a hash.
-            most = os.cpu_count() / (used + hashing(source))
-            print(
-                f"{name:10}  {os.cpu_count()} processors copy to fresh memory and hash at most {most / 1e6:.0f} MB/s, "
-                f"{min(1, most / copy):.0%} of the copy to one buffer", flush=True)  # fmt: skip
             written = [tcp_copy(source, target=folder / "copy") for _ in range(PAIRS)]
             show("TCP copy to a file", written)
             (folder / "copy").unlink()

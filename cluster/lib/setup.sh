@@ -6,6 +6,7 @@ cd "$root"
 
 # Debian packages that the build links against, and those that the tests use.
 build_packages="libzmq3-dev libprotobuf-c-dev libmicrohttpd-dev libpcre2-dev nettle-dev"
+[ "$(uname -m)" != x86_64 ] || build_packages="$build_packages libipsec-mb-dev"
 test_packages="protobuf-c-compiler python3 python3-venv git valgrind iproute2"
 # An emulator of aarch64, and what programs for it are linked with.
 emulation_packages="qemu-user libc6-dev-arm64-cross libgcc-12-dev-arm64-cross"

@@ -22,12 +22,12 @@ struct CacheFile {
         var digest = SHA256()
         for chunk in digests { chunk.withUnsafeBytes { digest.update($0) } }
         let text = """
-            shoal expert 1
+            shoal expert 2
             checkpoint \(hexadecimal(checkpoint))
             layer \(expert.layer)
             expert \(expert.expert)
             bytes \(chunks.expertBytes)
-            sha256 of the SHA-256 of chunks of \(Chunks.size) bytes \(hexadecimal(digest.finish()))
+            sha256 of chunks of \(Chunks.size) bytes in leaves of \(SHA256.leafBytes) \(hexadecimal(digest.finish()))
 
             """
         return Array(text.utf8) + [UInt8](repeating: 0, count: Self.headerBytes - text.utf8.count)
@@ -52,7 +52,7 @@ struct CacheFile {
     static func digest(_ descriptor: Int32, _ range: Range<Int>) -> ChunkDigest? {
         withUnsafeTemporaryAllocation(byteCount: range.count, alignment: 64) {
             read(descriptor, at: headerBytes + range.lowerBound, into: $0)
-                ? Chunks.digest(UnsafeRawBufferPointer($0)) : nil
+                ? SHA256.ofLeaves(UnsafeRawBufferPointer($0)) : nil
         }
     }
 

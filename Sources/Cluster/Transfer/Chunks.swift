@@ -1,6 +1,6 @@
 import Checkpoints
 
-/// SHA-256 of a chunk.
+/// ``SHA256/ofLeaves(_:)`` of a chunk.
 package typealias ChunkDigest = [UInt8]
 
 /// How an expert is cut for the wire: every expert of a model in the same way.
@@ -27,11 +27,5 @@ package struct Chunks: Sendable, Equatable {
     /// The digests in a manifest of ``manifestBytes``.
     package static func digests(_ manifest: UnsafeRawBufferPointer) -> [ChunkDigest] {
         stride(from: 0, to: manifest.count - 31, by: 32).map { Array(manifest[$0..<$0 + 32]) }
-    }
-
-    package static func digest(_ bytes: UnsafeRawBufferPointer) -> ChunkDigest {
-        var hash = SHA256()
-        hash.update(bytes)
-        return hash.finish()
     }
 }

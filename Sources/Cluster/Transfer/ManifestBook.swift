@@ -59,12 +59,12 @@ final class ManifestBook: Sendable {
 
     private func manifest(_ expert: ExpertID) -> [UInt8] {
         let chunks = Chunks(expertBytes: ExpertLayout(checkpoint.expertConfig).byteCount)
-        let name = "\(expert.layer)-\(expert.expert)-\(Chunks.size)"
+        let name = "\(expert.layer)-\(expert.expert)-\(Chunks.size)-\(SHA256.leafBytes)"
         if let known = cache.blockDigests(name, of: digest), known.count == chunks.manifestBytes { return known }
-        let manifest = (0..<chunks.count).flatMap { index in
-            var hash = SHA256()
-            for slice in checkpoint.slices(of: expert, chunks.range(index)) { hash.update(slice) }
-            return hash.finish()
+        let manifest = (0..<chunks.count).flatMap { index -> [UInt8] in
+            let slices = checkpoint.slices(of: expert, chunks.range(index))
+            return slices.count == 1
+                ? SHA256.ofLeaves(slices[0]) : Array(slices.joined()).withUnsafeBytes(SHA256.ofLeaves)
         }
         cache.remember(manifest, name, of: digest)
         return manifest

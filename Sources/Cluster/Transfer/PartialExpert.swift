@@ -1,3 +1,5 @@
+import Checkpoints
+
 /// An expert on its way: in a file of the cache as long as that can be written, else in memory.
 ///
 /// Sendable because loads, which alone use it, follow one another.
@@ -24,7 +26,7 @@ final class PartialExpert: @unchecked Sendable {
         kept = kept.filter { index in
             switch place {
             case .file(let file): CacheFile.digest(file.descriptor, chunks.range(index)) == digests[index]
-            case .memory(let memory): Chunks.digest(UnsafeRawBufferPointer(part(index, of: memory))) == digests[index]
+            case .memory(let memory): SHA256.ofLeaves(UnsafeRawBufferPointer(part(index, of: memory))) == digests[index]
             }
         }
         return kept
@@ -61,7 +63,7 @@ final class PartialExpert: @unchecked Sendable {
             let bytes = part(index, of: memory)
             let offset = CacheFile.headerBytes + chunks.range(index).lowerBound
             return index < digests.count && CacheFile.read(file.descriptor, at: offset, into: bytes)
-                && Chunks.digest(UnsafeRawBufferPointer(bytes)) == digests[index]
+                && SHA256.ofLeaves(UnsafeRawBufferPointer(bytes)) == digests[index]
         }
         guard kept.count == wanted else {
             throw ClusterError(

@@ -1,3 +1,4 @@
+import Checkpoints
 import Foundation
 import Synchronization
 
@@ -207,7 +208,7 @@ final class WeightFetcher: @unchecked Sendable {  // Whoever starts a load has w
             try handle(.manifest(expert, Chunks.digests(bytes)), &transfer)
         case .chunk(let expert, let index):
             guard bytes.count == store.chunks.range(index).count else { throw WireError(.wrongFrameSize) }
-            try handle(.chunk(expert, index, Chunks.digest(bytes)), &transfer)
+            try handle(.chunk(expert, index, SHA256.ofLeaves(bytes)), &transfer)
         }
     }
 }

@@ -17,7 +17,7 @@ package struct ExpertID: Sendable, Hashable, Comparable {
 
 /// The headers of the weights socket: a worker asks with one, and has the same back with what it asked for behind it.
 package enum WeightsMessage: Sendable, Hashable {
-    /// Behind the answer: 32 bytes, SHA-256, for each chunk of the expert.
+    /// Behind the answer: a ``ChunkDigest`` for each chunk of the expert.
     case manifest(ExpertID)
     /// Behind the answer: the chunk.
     case chunk(ExpertID, Int)

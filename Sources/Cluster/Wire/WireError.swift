@@ -1,5 +1,5 @@
 /// The version of proto/cluster.proto that this build speaks.
-package let protocolVersion: UInt32 = 2
+package let protocolVersion: UInt32 = 3
 
 /// Why a message was not taken.
 public enum DropCause: String, Sendable, CaseIterable {

@@ -391,7 +391,8 @@ struct  Shoal__DataMessage
 
 
 /*
- * Worker to coordinator. Answer: the same message, and behind it one frame, the SHA-256 of each of the expert's chunks.
+ * Worker to coordinator. Answer: the same message, and behind it one frame, 32 bytes for each of the expert's chunks: the
+ * SHA-256 of the SHA-256s of its leaves of 8192 bytes, the last one shorter.
  */
 struct  Shoal__Manifest
 {
