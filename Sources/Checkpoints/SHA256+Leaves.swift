@@ -1,6 +1,7 @@
 /// Hashing of which the parts do not wait for each other.
 extension SHA256 {
     /// Bytes of a leaf: a 128 KiB chunk has one for each of the sixteen that 512-bit registers hash at once.
+    /// intel-ipsec-mb takes no more than 65,535.
     package static let leafBytes = 8192
 
     /// The SHA-256 of the SHA-256s of `bytes` cut into leaves, the last one shorter.
@@ -10,7 +11,7 @@ extension SHA256 {
         return hash.finish()
     }
 
-    private static func oneByOne(_ bytes: UnsafeRawBufferPointer) -> [UInt8] {
+    package static func oneByOne(_ bytes: UnsafeRawBufferPointer) -> [UInt8] {
         leaves(bytes).flatMap { leaf in
             var hash = SHA256()
             hash.update(leaf)
@@ -30,8 +31,8 @@ extension SHA256 {
     private import Synchronization
 
     extension SHA256 {
-        /// By intel-ipsec-mb, which has several hashed in the lanes of vector registers: nil where it has no memory.
-        fileprivate static func sideBySide(_ bytes: UnsafeRawBufferPointer) -> [UInt8]? {
+        /// By intel-ipsec-mb, which has several hashed in the lanes of vector registers; nil where it cannot.
+        package static func sideBySide(_ bytes: UnsafeRawBufferPointer) -> [UInt8]? {
             lanes.withLock { $0.digests(of: leaves(bytes), count: (bytes.count + leafBytes - 1) / leafBytes) }
         }
 
@@ -40,11 +41,14 @@ extension SHA256 {
 
     /// Hashes what is submitted once there is enough of it, or when it is told that no more comes.
     private struct Lanes: ~Copyable, @unchecked Sendable {  // Nobody else has the manager.
-        private let manager = alloc_mb_mgr(0)
+        private let manager: UnsafeMutablePointer<IMB_MGR>?
 
-        init() { if let manager { init_mb_mgr_auto(manager, nil) } }
-
-        deinit { if let manager { free_mb_mgr(manager) } }
+        init() {
+            let manager = alloc_mb_mgr(0)
+            if let manager { init_mb_mgr_auto(manager, nil) }
+            // It has tested itself.
+            self.manager = imb_get_errno(manager) == 0 ? manager : nil
+        }
 
         func digests(of leaves: some Sequence<UnsafeRawBufferPointer>, count: Int) -> [UInt8]? {
             guard let manager, let next = manager.pointee.get_next_job, let submit = manager.pointee.submit_job,
@@ -75,6 +79,6 @@ extension SHA256 {
     }
 #else
     extension SHA256 {
-        fileprivate static func sideBySide(_ bytes: UnsafeRawBufferPointer) -> [UInt8]? { nil }
+        package static func sideBySide(_ bytes: UnsafeRawBufferPointer) -> [UInt8]? { nil }
     }
 #endif

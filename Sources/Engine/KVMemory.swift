@@ -68,26 +68,10 @@ extension KVMemory {
     /// room for is better kept in memory: what the machine or its control group has available, less these, but at least
     /// a quarter; and of that nine tenths.
     package static func spare(mapped: Int) -> Int {
-        let available = [machineAvailable, controlGroupAvailable].compactMap(\.self).min()
-        // Where neither says, a quarter of the machine is a guess that hurts nobody.
-        guard let available else { return Int(clamping: ProcessInfo.processInfo.physicalMemory / 4) }
+        // Where nothing is known, a quarter of the machine is a guess that hurts nobody.
+        guard let available = AvailableMemory.bytes else {
+            return Int(clamping: ProcessInfo.processInfo.physicalMemory / 4)
+        }
         return max(available - mapped, available / 4) / 10 * 9
-    }
-
-    private static var machineAvailable: Int? {
-        guard let text = try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8) else { return nil }
-        let line = text.split(separator: "\n").first { $0.hasPrefix("MemAvailable:") }
-        return line?.split(separator: " ").dropFirst().first.flatMap { Int($0) }.map { $0 * 1024 }
-    }
-
-    /// What a container allows (control groups, version 2); its page cache counts as available.
-    private static var controlGroupAvailable: Int? {
-        func read(_ name: String) -> String? { try? String(contentsOfFile: "/sys/fs/cgroup/\(name)", encoding: .utf8) }
-        func number(_ text: some StringProtocol) -> Int? { Int(text.trimmingCharacters(in: .whitespacesAndNewlines)) }
-        guard let limit = read("memory.max").flatMap({ number($0) }),
-            let used = read("memory.current").flatMap({ number($0) })
-        else { return nil }
-        let files = read("memory.stat")?.split(separator: "\n").first { $0.hasPrefix("file ") }
-        return limit - used + (files?.split(separator: " ").last.flatMap { number($0) } ?? 0)
     }
 }

@@ -27,7 +27,7 @@ enum Serve: Command {
                 "Workers that hold each expert, as memory allows: a number, or auto (default): two, and more for hot ones."
             ),
             DispatchFlags.hedge, DispatchFlags.verifyRate,
-            Flag("no-local-experts", nil, "Compute no experts here: serve only while workers own them all."),
+            LocalWork.flag,
             Flag("served-model-name", "NAME", "The name clients use (default: the folder's)."),
             Flag("request-timeout", "SECONDS", "How long a request may take, waiting included (default: no limit)."),
             Flag("drain-timeout", "SECONDS", "How long accepted requests may take at shutdown (default 30)."),
@@ -59,7 +59,7 @@ private struct Serving {
     private let bind: String
     private let protection: Protection<CoordinatorKeys>
     private let modelName: String
-    private let hasLocalExperts: Bool
+    private let localWork: LocalWork
     /// Nil for `auto`.
     private let replicas: Int?
     private let dispatch: DispatchOptions
@@ -75,7 +75,7 @@ private struct Serving {
         bind = arguments.string("bind") ?? "tcp://127.0.0.1:7070"
         protection = try KeyFlags.coordinator(arguments)
         modelName = arguments.string("served-model-name") ?? model.directory.standardizedFileURL.lastPathComponent
-        hasLocalExperts = !arguments.has("no-local-experts")
+        localWork = try LocalWork(arguments)
         replicas = try arguments.integer("replicas", in: 1...64, hasAuto: true)
         dispatch = try DispatchFlags.options(arguments)
         options = try EngineFlags.options(arguments, format: model.kvFormat)
@@ -93,10 +93,12 @@ private struct Serving {
         let harmony = try model.openTokenizer()
         let digesting = Progress("reading the checkpoint", log: log)
         _ = try checkpoint.digest { digesting.show(Double($0) / Double(max(1, $1))) }
+        var dispatch = dispatch
+        dispatch.sharesWork = localWork.isShared(of: checkpoint, kvMemory: options.kvMemory, log: log)
         let coordinator = try Coordinator(
             checkpoint: checkpoint, precision: model.precision, bind: bind, protection: protection,
-            localExperts: hasLocalExperts
-                ? LocalExperts(checkpoint, precision: model.precision, threads: model.threads) : nil,
+            localExperts: localWork == .none
+                ? nil : LocalExperts(checkpoint, precision: model.precision, threads: model.threads),
             replicas: replicas, options: dispatch, log: log)
         defer { coordinator.shutdown() }
         let workers = try WorkerProcesses(

@@ -26,6 +26,10 @@ struct DigestTests {
             digest(bytes[begin..<min(count, begin + SHA256.leafBytes)])
         }
         #expect(bytes.withUnsafeBytes(SHA256.ofLeaves) == digest(leaves[...]))
+        #expect(bytes.withUnsafeBytes(SHA256.oneByOne) == leaves)
+        #if arch(x86_64)
+            #expect(bytes.withUnsafeBytes(SHA256.sideBySide) == leaves)
+        #endif
     }
 
     @Test("is the same for a copy, and another for another config or other weights, with no cache to write to")

@@ -20,6 +20,22 @@ import Transformer
         #expect(status.workers.reduce(0) { $0 + $1.experts } + status.unownedExperts == 24)
     }
 
+    @Test("a coordinator that computes a share gives the same bytes", arguments: Precision.allCases, [1, 3])
+    func sharedWork(precision: Precision, workers: Int) async throws {
+        let cluster = try TestCluster(
+            precision, workers: workers, options: DispatchOptions(hedging: .never, verifyRate: 0.1, sharesWork: true))
+        try await cluster.ready(workers: workers)
+        var rows = 0
+        for seed in 0..<50 as Range<UInt64> {
+            let count = [1, 2, 7, 33][Int(seed % 4)]
+            #expect(try cluster.compute(seed: seed, rows: count) == cluster.expected(seed: seed, rows: count))
+            rows += count * 3 * FakeModel.shape.layers
+        }
+        let status = cluster.coordinator.status
+        #expect(status.workers.allSatisfy { $0.rows > 0 && $0.failures == 0 } && status.rowsComputedHere > 0)
+        #expect(status.workers.reduce(0) { $0 + $1.rows } + status.rowsComputedHere == rows)
+    }
+
     @Test("a batch larger than a message is cut, and gives the same bytes")
     func largeBatch() async throws {
         let cluster = try TestCluster(.exact, workers: 2)

@@ -19,7 +19,7 @@ final class DispatchSimulation {
     /// The first thing that was not as it should be.
     private(set) var problem: String?
     private(set) var faults = 0
-    private(set) var rowsFromWorkers = 0
+    private(set) var rowsFromWorkers = 0, rowsComputedHere = 0
     private(set) var hedges = 0
     private(set) var accusations = 0
 
@@ -34,7 +34,7 @@ final class DispatchSimulation {
     /// Until then the coordinator's process does nothing.
     var frozenUntil = 0
 
-    let hasLocalExperts: Bool
+    let hasLocalExperts: Bool, sharesWork: Bool
     private let begin = ContinuousClock.now
     private var membership: Membership
     private var dispatcher: Dispatcher
@@ -61,7 +61,9 @@ final class DispatchSimulation {
         random = SeededGenerator(seed: seed)
         hasLocalExperts = Int.random(in: 0..<4, using: &random) > 0
         let hedging: [DispatchOptions.Hedging] = [.never, .automatic, .after(.milliseconds(5))]
-        let options = DispatchOptions(hedging: hedging[Int.random(in: 0..<3, using: &random)], verifyRate: 1)
+        sharesWork = Bool.random(using: &random)
+        let options = DispatchOptions(
+            hedging: hedging[Int.random(in: 0..<3, using: &random)], verifyRate: 1, sharesWork: sharesWork)
         membership = Membership(
             model: Self.model, precision: .int8, timing: Self.timing, dataEndpoint: "",
             copies: .random(in: 1...3, using: &random))
@@ -194,6 +196,7 @@ final class DispatchSimulation {
     private func computeHere() {
         guard let part = dispatcher.part, let batch = batches.first(where: { $0.is(part) }) else { return }
         expect(hasLocalExperts, "the coordinator computes without experts")
+        rowsComputedHere += dispatcher.assignmentsHere.count
         for assignment in dispatcher.assignmentsHere { batch.take(batch.expected(assignment), assignment, from: nil) }
         dispatcher.computed()
     }

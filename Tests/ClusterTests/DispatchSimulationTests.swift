@@ -15,12 +15,14 @@ import Testing
         var faults = 0
         var rows = 0
         var hedges = 0
+        var own = 0
         var accusations = 0
         for seed in seeds {
             let simulation = DispatchSimulation(seed: seed)
             simulation.run()
             faults += simulation.faults
             hedges += simulation.hedges
+            own += simulation.sharesWork ? simulation.rowsComputedHere : 0
             accusations += simulation.accusations
             rows += simulation.rowsFromWorkers
             #expect(simulation.problem == nil, "SHOAL_SIMULATION_SEED=\(seed)")
@@ -30,10 +32,11 @@ import Testing
         #expect(
             one != nil
                 || rows > 10 * seeds.count && faults > seeds.count && hedges > seeds.count / 100
+                    && own > seeds.count
                     && accusations > seeds.count / 100
         )
         print(
-            "\(seeds.count) schedules: \(faults) faults, \(rows) rows from workers, \(hedges) hedges, \(accusations) accusations"
+            "\(seeds.count) schedules: \(faults) faults, \(rows) rows from workers, \(own) of its own share, \(hedges) hedges, \(accusations) accusations"
         )
     }
 }

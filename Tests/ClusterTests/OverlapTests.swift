@@ -82,9 +82,12 @@ import Transformer
         return [header.bytes, [UInt8](repeating: byte, count: request.assignments * width)]
     }
 
-    @Test("two batches under way give the bytes of one after another", arguments: Precision.allCases, [1, 3])
-    func sameBytes(precision: Precision, workers: Int) async throws {
-        let cluster = try TestCluster(precision, workers: workers, localExperts: false)
+    @Test("two batches under way give the bytes of one after another", arguments: Precision.allCases, [false, true])
+    func sameBytes(precision: Precision, sharesWork: Bool) async throws {
+        let workers = sharesWork ? 2 : 3
+        let cluster = try TestCluster(
+            precision, workers: workers, localExperts: sharesWork, replicas: 2,
+            options: DispatchOptions(hedging: .automatic, verifyRate: 0.1, sharesWork: sharesWork))
         try await cluster.ready(workers: workers)
         for seed in 0..<20 as Range<UInt64> {
             try expectRight(

@@ -87,11 +87,13 @@ import Transformer
         return Routes(placement, links: placement.workers.map { WorkerLink(id: $0) })
     }
 
-    private func counts(_ assignments: [ExpertAssignment], _ routes: Routes, excluding: Int? = nil) -> [Int] {
+    private func counts(
+        _ assignments: [ExpertAssignment], _ routes: Routes, own: Double = 0, excluding: Int? = nil
+    ) -> [Int] {
         var balancer = LoadBalancer()
         var counts = [Int](repeating: 0, count: routes.links.count)
         assignments.withUnsafeBufferPointer {
-            balancer.choose(for: Array(0..<Int32($0.count)), of: $0, layer: 1, routes) { $0 != excluding }
+            balancer.choose(for: Array(0..<Int32($0.count)), of: $0, layer: 1, routes, own: own) { $0 != excluding }
         }
         for assignment in assignments {
             guard let worker = balancer.worker(for: assignment.expert) else { continue }
@@ -126,5 +128,15 @@ import Transformer
         let all = assignments((0..<32).map { $0 })
         #expect(counts(all, routes(shape, weights: [1, 1], copies: 2), excluding: 0) == [0, 32])
         #expect(counts(all, routes(shape, weights: [1, 1], copies: 1), excluding: 0) == [0, 16])
+    }
+
+    @Test("the coordinator has its share beside the workers, and counts in it what they cannot compute")
+    func ownShare() {
+        let all = assignments((0..<32).map { $0 })
+        #expect(counts(all, routes(shape, weights: [5, 5], copies: 2), own: 2) == [8, 8])
+        #expect(counts(all, routes(shape, weights: [1, 3], copies: 2), own: 2).sorted() == [4, 12])
+        #expect(counts(all, routes(shape, weights: [1, 1], copies: 1), own: 1, excluding: 0) == [0, 16])
+        #expect(counts(all, routes(shape, weights: [1, 1], copies: 1), own: 64) == [0, 0])
+        #expect(counts(assignments([7]), routes(shape, weights: [1, 1], copies: 2), own: 1).reduce(0, +) == 1)
     }
 }

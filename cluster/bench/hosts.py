@@ -19,7 +19,7 @@ def measure(spread, options, sequences, *, is_spread):
         tokens = sum(metrics[f'tokens_total{{kind="{kind}"}}'] for kind in ("prompt", "generated"))
         return sum(worker["bytesSent"] + worker["bytesReceived"] for worker in workers), tokens
 
-    with spread.cluster(["--no-local-experts"], ["--threads", "1"], is_spread=is_spread) as server:
+    with spread.cluster(["--local-experts", "none"], ["--threads", "1"], is_spread=is_spread) as server:
         # The first run reads the weights from the disk.
         rate(server, sequences, 8)
         bytes_before, tokens_before = traffic()

@@ -25,9 +25,10 @@ VOCABULARY = json.loads((MODEL / "config.json").read_text())["vocab_size"]
 
 
 @contextlib.contextmanager
-def cluster(keys):
-    """A coordinator and workers that share the threads; with keys where there is a folder of them."""
-    flags = ["--threads", THREADS, "--context", max(DEPTHS) + 1024, "--kv-memory", "1G"]
+def cluster(local, keys):
+    """A coordinator that does `local` of the experts' work itself, and workers that share the threads; with keys where there
+    is a folder of them."""
+    flags = ["--threads", THREADS, "--context", max(DEPTHS) + 1024, "--kv-memory", "1G", "--local-experts", local]
     worker = ["--threads", max(1, THREADS // WORKERS)]
     if keys:
         flags += ["--key", keys / "coordinator.key", "--authorized", keys / "worker.pub"]
@@ -93,10 +94,14 @@ def main():
         alone.wait_until_ready(0, seconds=600)
         cases = [Case(f"decoding at depth {depth}, one process", alone, depth) for depth in DEPTHS]
         cases += [Case(f"prefill of {PROMPT} tokens, one process", alone)]
-        for name, folder in (("", None), (", keys", keys)):
-            server = stack.enter_context(cluster(folder))
-            cases += [Case(f"decoding, coordinator and {WORKERS} workers{name}", server, 0)]
-            cases += [Case(f"prefill, coordinator and {WORKERS} workers{name}", server)]
+        for name, local, folder in (
+            (f"{WORKERS} workers", "spare", None),
+            (f"{WORKERS} workers, keys", "spare", keys),
+            (f"{WORKERS} workers, all of them computing", "share", None),
+        ):
+            server = stack.enter_context(cluster(local, folder))
+            cases += [Case(f"decoding, coordinator and {name}", server, 0)]
+            cases += [Case(f"prefill, coordinator and {name}", server)]
         for case in cases:
             for _ in range(WARM_UP if case.is_prefill else 2):
                 case.run(counts=False)

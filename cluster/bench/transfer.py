@@ -122,7 +122,7 @@ def rates(model, name):
     size = sum(file.stat().st_size for file in pathlib.Path(model).glob("*.safetensors"))
     with tempfile.TemporaryDirectory(dir=pathlib.Path(model).parent) as folder:
         folder = pathlib.Path(folder)
-        server = Server(model, "--no-local-experts", environment={"SHOAL_CACHE": str(folder / "server")})
+        server = Server(model, "--local-experts", "none", environment={"SHOAL_CACHE": str(folder / "server")})
         with running(server):
             show("a worker's first transfer", [fetch(server, size)])
             trios = [(tcp_copy(source), tcp_copy(source, keep=True), fetch(server, size)) for _ in range(PAIRS)]
@@ -155,7 +155,7 @@ def gaps(server, until):
 
 def disturbance(model, name):
     """What the time between tokens is while nothing and while something is transferred, over the same link."""
-    server = Server(model, "--no-local-experts")
+    server = Server(model, "--local-experts", "none")
     with running(server), running(worker(server, "--threads", "1", "--model", model)):
         server.wait_until_ready(1, seconds=600)
         end = time.monotonic() + 10

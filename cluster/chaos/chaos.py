@@ -58,7 +58,7 @@ class Run:
 
     def start(self):
         draw = random.Random(f"coordinator {self.options.seed}")
-        self.cluster.coordinator.begin(local=draw.random() < 0.5, replicas=2)
+        self.cluster.coordinator.begin(local_experts=draw.choice(["share", "spare", "none"]), replicas=2)
         for worker in self.cluster.workers:
             worker.start()
         self.until(self.cluster.is_whole, "did not come up")

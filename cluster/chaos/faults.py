@@ -184,7 +184,7 @@ def all_workers_cut_off(cluster, _, seconds):
 
 # What a coordinator may come back with; hedging after milliseconds, or 0 for never.
 COORDINATOR = {
-    "local": [True, False],
+    "local_experts": ["share", "spare", "none"],
     "replicas": [1, 2, "auto"],
     "hedge": ["auto", "auto", 0, 20],
     "verify_rate": [0.001, 0.2],

@@ -138,11 +138,11 @@ class Coordinator(Machine):
         arguments += ["--recovery-timeout", PATIENCE, "--drain-timeout", PATIENCE]
         super().__init__("coordinator", network, 0, folder, arguments)
 
-    def begin(self, local, **flags):
-        """Starts it, with experts of its own or without, and with `serve`'s flags of these names."""
-        self.computes_experts = local
-        named = [word for name, value in flags.items() for word in ("--" + name.replace("_", "-"), value)]
-        self.start(*named, *([] if local else ["--no-local-experts"]))
+    def begin(self, local_experts, **flags):
+        """Starts it, with `--local-experts` and `serve`'s other flags of these names."""
+        self.computes_experts = local_experts != "none"
+        flags["local_experts"] = local_experts
+        self.start(*[word for name, value in flags.items() for word in ("--" + name.replace("_", "-"), value)])
         ports = [self.process.wait_for(rf"{name}=tcp://[\d.]+:(\d+)", seconds=PATIENCE).group(1)
                  for name in ("endpoint", "data", "weights")]  # fmt: skip
         self.network.route(map(int, ports))

@@ -60,9 +60,10 @@ def test_workers_join_and_leave_while_requests_run(model, expected):
             server.wait_until_ready(0)
 
 
+@pytest.mark.parametrize("local", ["share", "spare"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM], ids=lambda n: n.name)
-def test_a_worker_that_dies_or_stalls_changes_nothing(model, expected, number):
-    with cluster(model, 2) as server:
+def test_a_worker_that_dies_or_stalls_changes_nothing(model, expected, number, local):
+    with cluster(model, 2, "--local-experts", local) as server:
         with load(server, expected):
             time.sleep(0.3)
             server.workers[0].signal(number)
@@ -71,7 +72,7 @@ def test_a_worker_that_dies_or_stalls_changes_nothing(model, expected, number):
 
 
 def test_without_local_experts_nothing_is_served_until_workers_own_all(model, expected):
-    server = Server(model, "--no-local-experts", "--recovery-timeout", 1)
+    server = Server(model, "--local-experts", "none", "--recovery-timeout", 1)
     with running(server):
         assert server.get("/health")[0] == 200
         assert server.get("/ready")[0] == 503
@@ -95,7 +96,7 @@ def test_without_local_experts_nothing_is_served_until_workers_own_all(model, ex
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda n: n.name)
 def test_requests_wait_for_experts_that_come_back(model, expected, number):
-    server = Server(model, "--no-local-experts")
+    server = Server(model, "--local-experts", "none")
     with running(server, worker(server, model)) as (_, first), contextlib.ExitStack() as stack:
         server.wait_until_ready(1)
         with load(server, expected):
@@ -265,6 +266,8 @@ def test_status_shows_the_members(model):
         metrics = server.metrics()
         assert metrics["cluster_ready"] == 1 and metrics['cluster_workers{state="ready"}'] == 2
         assert metrics["cluster_epoch"] == status["epoch"] and metrics["cluster_replicas"] == status["replicas"]
+        assert status["sharesWork"] and "a share of every batch" in lines[1]
+        assert metrics["cluster_own_rows_total"] == status["rowsComputedHere"] > 0
         for one in status["workers"]:
             labels = f'{{worker="{one["name"]}",id="{one["id"]}"}}'
             assert metrics["worker_batches_total" + labels] == one["batches"] > 0

@@ -115,7 +115,8 @@ def test_flags_are_environment_variables_too(model):
     assert result.returncode == 0, result.stderr
     assert len(json.loads(result.stdout)["positions"]) == 2
     # They are named when they are wrong, and no switch is on by mistake.
-    for name, value in (("SHOAL_THREADS", "x"), ("SHOAL_KV_MEMORY", "much"), ("SHOAL_NO_LOCAL_EXPERTS", "maybe")):
+    for name, value in (("SHOAL_THREADS", "x"), ("SHOAL_KV_MEMORY", "much"), ("SHOAL_LOCAL_EXPERTS", "some"),
+                        ("SHOAL_PIN", "maybe")):
         result = shoal("serve", "--model", model, environment={name: value})
         assert result.returncode == 2 and f"{name} is '{value}'" in result.stderr
     # The command line wins.

@@ -24,7 +24,7 @@ def shared(model, *arguments, coordinators=2, workers=2):
     """Coordinators without experts of their own, and workers that all of them share."""
     with contextlib.ExitStack() as stack:
         servers = [
-            stack.enter_context(running(Server(model, "--no-local-experts")))[0] for _ in range(coordinators)]
+            stack.enter_context(running(Server(model, "--local-experts", "none")))[0] for _ in range(coordinators)]
         for _ in range(workers):
             stack.enter_context(running(worker(servers, *arguments)))
         for server in servers:
@@ -67,7 +67,7 @@ def test_the_end_of_one_is_nothing_to_the_other(model, expected, number):
             first.process.kill()
             first.wait()
             client.join(60)
-            again = Server(model, "--no-local-experts", "--bind", first.endpoint)
+            again = Server(model, "--local-experts", "none", "--bind", first.endpoint)
             stack.enter_context(running(again))
             again.wait_until_ready(2)
             assert complete(again) == expected
@@ -79,7 +79,7 @@ def test_each_has_its_own_keys(model, expected, tmp_path):
     for name in ("first", "second", "worker"):
         assert shoal("keygen", tmp_path / name).returncode == 0
     keys = ["--authorized", tmp_path / "worker.pub"]
-    servers = [Server(model, "--no-local-experts", "--key", tmp_path / f"{name}.key", *keys)
+    servers = [Server(model, "--local-experts", "none", "--key", tmp_path / f"{name}.key", *keys)
                for name in ("first", "second")]
     with running(*servers):
         joining = ["--key", tmp_path / "worker.key", "--model", model, "--coordinator-key"]
@@ -98,7 +98,7 @@ def test_each_has_its_own_keys(model, expected, tmp_path):
 def test_another_model_is_refused_by_its_coordinator_alone(each_model, model, expected):
     if each_model == model:
         pytest.skip("the same")
-    with running(Server(each_model), Server(model, "--no-local-experts")) as (other, server):
+    with running(Server(each_model), Server(model, "--local-experts", "none")) as (other, server):
         with running(worker([other, server], "--model", model)) as (process,):
             server.wait_until_ready(1)
             process.wait_for("refused this worker")

@@ -99,7 +99,7 @@ def test_bytes_on_the_wire(model):
     hidden = config["hidden_size"]
     row, assignments, back = -(-hidden // 32) * 34, experts * 8, hidden * 2
 
-    with cluster(model, 2, "--replicas", 1, "--hedge", 0) as server:
+    with cluster(model, 2, "--replicas", 1, "--hedge", 0, "--local-experts", "spare") as server:
 
         def total(key):
             return sum(worker[key] for worker in server.get("/cluster")[1]["workers"])

@@ -54,7 +54,7 @@ def files(cache):
 
 
 def test_a_worker_without_checkpoint_computes_the_same_bytes(each_model, expected):
-    server = Server(each_model, "--no-local-experts")
+    server = Server(each_model, "--local-experts", "none")
     with running(server), running(worker(server)) as (first,):
         server.wait_until_ready(1)
         wanted, received = fetched(first)
@@ -68,7 +68,7 @@ def test_a_worker_without_checkpoint_computes_the_same_bytes(each_model, expecte
 
 
 def test_a_second_start_transfers_nothing(model, tmp_path):
-    server = Server(model, "--no-local-experts")
+    server = Server(model, "--local-experts", "none")
     with running(server):
         for start in range(3):
             with running(worker(server, "--cache", tmp_path)) as (process,):
@@ -82,7 +82,7 @@ def test_a_second_start_transfers_nothing(model, tmp_path):
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "longer", "swapped", "header"])
 def test_a_damaged_file_of_the_cache_is_fetched_again(model, tmp_path, damage):
-    server = Server(model, "--no-local-experts")
+    server = Server(model, "--local-experts", "none")
     with running(server):
         with running(worker(server, "--cache", tmp_path)):
             server.wait_until_ready(1)
@@ -110,7 +110,7 @@ def test_a_damaged_file_of_the_cache_is_fetched_again(model, tmp_path, damage):
 
 
 def test_a_killed_worker_goes_on_where_it_was(large, tmp_path):
-    server = Server(large, "--no-local-experts")
+    server = Server(large, "--local-experts", "none")
     with running(server):
         process = worker(server, "--cache", tmp_path)
         with running(process):
@@ -128,7 +128,7 @@ def test_a_killed_worker_goes_on_where_it_was(large, tmp_path):
 
 
 def test_the_coordinator_may_restart_in_the_middle(large, tmp_path):
-    server = Server(large, "--no-local-experts")
+    server = Server(large, "--local-experts", "none")
     with running(server):
         with running(worker(server)) as (process,):
             server.wait_until(
@@ -137,7 +137,7 @@ def test_the_coordinator_may_restart_in_the_middle(large, tmp_path):
             process.signal(signal.SIGSTOP)
             server.process.kill()
             server.wait()
-            again = Server(large, "--no-local-experts", "--bind", server.endpoint)
+            again = Server(large, "--local-experts", "none", "--bind", server.endpoint)
             with running(again):
                 process.signal(signal.SIGCONT)
                 again.wait_until_ready(1)
@@ -162,7 +162,7 @@ def test_clients_see_nothing_of_a_transfer(large, tmp_path):
 
 
 def test_workers_that_could_not_hold_the_model_share_it(large):
-    server = Server(large, "--no-local-experts")
+    server = Server(large, "--local-experts", "none")
     with running(server), contextlib.ExitStack() as stack:
         total = server.get("/cluster")[1]["experts"]
         for _ in range(3):
@@ -187,7 +187,7 @@ def limited_worker(server, cache, bytes):
 
 
 def test_a_file_that_cannot_grow_is_survived(model, tmp_path):
-    server = Server(model, "--no-local-experts")
+    server = Server(model, "--local-experts", "none")
     with running(server):
         process = limited_worker(server, tmp_path, 8192)
         try:
@@ -206,7 +206,7 @@ def test_a_full_disk_is_survived(model, tmp_path):
     if mounted.returncode:
         pytest.skip("no file system can be mounted here")
     try:
-        server = Server(model, "--no-local-experts")
+        server = Server(model, "--local-experts", "none")
         with running(server):
             for _ in range(2):
                 with running(worker(server, "--cache", tmp_path)) as (process,):
@@ -227,7 +227,7 @@ def test_the_cache_keeps_to_its_size_and_drops_what_was_used_first(model, tmp_pa
     cache = tmp_path / "cache"
     sizes = []
     for checkpoint in (model, other, other):
-        server = Server(checkpoint, "--no-local-experts")
+        server = Server(checkpoint, "--local-experts", "none")
         with running(server):
             limit = ["--cache-size", str(int(sizes[0] * 1.5))] if sizes else []
             with running(worker(server, "--cache", cache, *limit)) as (process,):

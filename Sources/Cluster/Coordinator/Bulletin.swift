@@ -18,11 +18,12 @@ final class Bulletin: Sendable {
     }
 
     private let state: Mutex<State>
-    let localExperts: Bool
+    let localExperts: Bool, sharesWork: Bool
 
-    init(_ membership: Membership, localExperts: Bool) {
+    init(_ membership: Membership, localExperts: Bool, sharesWork: Bool) {
         state = Mutex(State(membership: membership))
         self.localExperts = localExperts
+        self.sharesWork = sharesWork
     }
 
     /// - Parameters:
@@ -52,11 +53,12 @@ final class Bulletin: Sendable {
 
     func isReady(workers: Int) -> Bool { state.withLock { isReady($0, workers: workers) } }
 
-    func status(protection: String, dropped: [DropCause: Int]) -> ClusterStatus {
+    func status(protection: String, rowsComputedHere: Int, dropped: [DropCause: Int]) -> ClusterStatus {
         state.withLock {
             ClusterStatus(
-                $0.membership, links: $0.links, localExperts: localExperts, isServing: isReady($0, workers: 0),
-                protection: protection, dropped: dropped, at: $0.now)
+                $0.membership, links: $0.links, localExperts: localExperts, sharesWork: sharesWork,
+                isServing: isReady($0, workers: 0), protection: protection, rowsComputedHere: rowsComputedHere,
+                dropped: dropped, at: $0.now)
         }
     }
 

@@ -1,3 +1,4 @@
+import Synchronization
 public import Transformer
 
 /// The experts of the whole cluster: rows go to the workers that own their experts, and come back into their slots.
@@ -28,6 +29,9 @@ public final class ClusterExperts: ExpertExecutor, @unchecked Sendable {
     let incoming = ZMQMessage(), outgoing = ZMQMessage()
 
     var dispatcher: Dispatcher
+    private let ownRows = Atomic(0)
+    /// Rows that this process has computed, not counting those that it only verified.
+    var rowsComputedHere: Int { ownRows.load(ordering: .relaxed) }
 
     package init(
         format: ExpertRowFormat, local: sending (any ExpertExecutor)?, board: PlacementBoard, counters: DropCounters,
@@ -115,6 +119,7 @@ public final class ClusterExperts: ExpertExecutor, @unchecked Sendable {
             part.assignments = $0
             try local.run(part)
         }
+        ownRows.wrappingAdd(dispatcher.assignmentsHere.count, ordering: .relaxed)
         dispatcher.computed()
     }
 }

@@ -82,6 +82,10 @@ public struct ClusterStatus: Sendable, Encodable {
     public let hottest: [Expert]
     /// Whether the coordinator computes what no worker does.
     public let localExperts: Bool
+    /// Whether it computes a share of every batch beside the workers.
+    public let sharesWork: Bool
+    /// Rows that it has computed, not counting those that it only verified: one for each assignment of a row to an expert.
+    public let rowsComputedHere: Int
     /// How connections are protected: `keys`, `this machine only`, or `insecure`.
     public let protection: String
     /// By name.
@@ -94,8 +98,9 @@ public struct ClusterStatus: Sendable, Encodable {
 
 extension ClusterStatus {
     init(
-        _ membership: Membership, links: [WorkerID: WorkerLink], localExperts: Bool, isServing: Bool,
-        protection: String, dropped: [DropCause: Int], at now: ContinuousClock.Instant
+        _ membership: Membership, links: [WorkerID: WorkerLink], localExperts: Bool, sharesWork: Bool,
+        isServing: Bool, protection: String, rowsComputedHere: Int, dropped: [DropCause: Int],
+        at now: ContinuousClock.Instant
     ) {
         let placement = membership.placement
         ready = isServing
@@ -107,6 +112,8 @@ extension ClusterStatus {
         hottest = Self.hottest(of: membership.history, placement)
         self.localExperts = localExperts
         self.protection = protection
+        self.sharesWork = sharesWork
+        self.rowsComputedHere = rowsComputedHere
         workers = membership.members.sorted { ($0.value.join.name, $0.key) < ($1.value.join.name, $1.key) }
             .map { Worker($0, $1, placement, links[$0], at: now) }
         holdOffs = membership.holdOffs.entries.filter { $1.until > now }

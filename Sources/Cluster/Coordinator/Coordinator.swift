@@ -99,7 +99,8 @@ public final class Coordinator: Sendable {
         let membership = Membership(
             model: model, description: description, precision: precision, timing: timing, dataEndpoint: dataEndpoint,
             copies: replicas, localExperts: hasLocalExperts)
-        bulletin = Bulletin(membership, localExperts: hasLocalExperts)
+        bulletin = Bulletin(
+            membership, localExperts: hasLocalExperts, sharesWork: hasLocalExperts && options.sharesWork)
         weightServer = try weights.flatMap { [bulletin, counters, authenticator] socket in
             try checkpoint.map {
                 try WeightServer(
@@ -131,7 +132,10 @@ public final class Coordinator: Sendable {
     }
 
     /// Members, placement, traffic and dropped messages as they are now.
-    public var status: ClusterStatus { bulletin.status(protection: protection, dropped: counters.snapshot) }
+    public var status: ClusterStatus {
+        bulletin.status(
+            protection: protection, rowsComputedHere: executor.rowsComputedHere, dropped: counters.snapshot)
+    }
 
     /// Whether every expert can be computed now.
     public var isReady: Bool { bulletin.isReady(workers: 0) }

@@ -1,4 +1,4 @@
-/// How the coordinator guards requests against workers that are late or wrong.
+/// What the coordinator leaves to its workers, and how it guards requests against those that are late or wrong.
 public struct DispatchOptions: Sendable, Equatable {
     /// When rows that a worker still owes are computed a second time, by another that holds their expert or here.
     public enum Hedging: Sendable, Equatable {
@@ -15,9 +15,14 @@ public struct DispatchOptions: Sendable, Equatable {
     /// It needs experts of its own for that.
     public var verifyRate: Double
 
-    /// Hedges automatically, and verifies one row in a thousand.
-    public init(hedging: Hedging = .automatic, verifyRate: Double = 0.001) {
+    /// Whether the coordinator computes a share of every batch while it waits for its workers, and not only what none of
+    /// them does. It needs experts of its own for that, and memory for all of them.
+    public var sharesWork: Bool
+
+    /// Hedges automatically, verifies one row in a thousand, and leaves to workers what they can do.
+    public init(hedging: Hedging = .automatic, verifyRate: Double = 0.001, sharesWork: Bool = false) {
         self.hedging = hedging
         self.verifyRate = verifyRate
+        self.sharesWork = sharesWork
     }
 }

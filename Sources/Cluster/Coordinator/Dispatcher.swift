@@ -4,7 +4,8 @@ package import Transformer
 /// socket and no clock: ``ClusterExperts`` performs the steps that it names, and tells it what happened and when.
 ///
 /// Rows whose worker is gone, silent, late or unable go to another that holds their expert, or to the coordinator's own
-/// experts. Where there is neither, the batch ends in a ``ClusterError``.
+/// experts. Where there is neither, the batch ends in a ``ClusterError``. With ``DispatchOptions/sharesWork`` the
+/// coordinator's experts have a share in every batch.
 package struct Dispatcher {
     /// What is to be done next for the batch that was begun first.
     package enum Step {
@@ -33,6 +34,8 @@ package struct Dispatcher {
     private var lastPart: UInt64 = 0
     private var lastSequence: UInt64 = 0
     private var balancer = LoadBalancer()
+    private var ownShare = OwnShare()
+    private var sharesWork: Bool { options.sharesWork && hasLocalExperts }
     /// By worker: whether it may be asked now.
     private var eligible: [Bool] = []
     /// By worker: the share that is being made up for it.
@@ -60,6 +63,7 @@ package struct Dispatcher {
     package mutating func adopt(_ newest: Routes) {
         let previous = records
         routes = newest
+        ownShare = OwnShare()
         // A worker that still owes an answer owes it under the new placement too.
         records = newest.links.map { link in records.first { $0.link === link } ?? WorkerRecord(link) }
         for index in shares.indices where shares[index].isActive {
@@ -88,7 +92,10 @@ package struct Dispatcher {
 
     private mutating func beginPart(of flight: Int, at now: ContinuousClock.Instant) throws -> Bool {
         lastPart += 1
-        guard flights[flight].nextPart(lastPart, workers: records.count) else { return false }
+        let isBesideAnother = flights.count > 1
+        guard
+            flights[flight].nextPart(lastPart, workers: records.count, isBesideAnother: isBesideAnother, at: now)
+        else { return false }
         try divide(flight, at: now)
         return true
     }
@@ -104,10 +111,18 @@ package struct Dispatcher {
                 giveUpOnHopeless(at: now)
                 if !flights[0].undecided.isEmpty {
                     try divide(0, at: now)
-                } else if try !hedge(at: now), !flights[0].takeSpare() {
+                    continue
+                }
+                flights[0].hasWaited = true
+                if try !hedge(at: now), !flights[0].takeSpare() {
                     return .wait(milliseconds: millisecondsToWait(at: now))
                 }
-            } else if try !beginPart(of: 0, at: now) {
+            } else {
+                if sharesWork, !routes.links.isEmpty {
+                    ownShare.learn(
+                        flights[0].hasWaited ? .first : .last, flights[0].kind, seconds: flights[0].seconds(at: now))
+                }
+                guard try !beginPart(of: 0, at: now) else { continue }
                 idleFlights.append(flights.removeFirst())
                 return .finished
             }
@@ -126,9 +141,10 @@ package struct Dispatcher {
         eligible.removeAll(keepingCapacity: true)
         for worker in records.indices { eligible.append(isEligible(worker, for: flight, at: now)) }
         let isEligible = eligible
-        balancer.choose(for: flights[flight].undecided, of: part.assignments, layer: part.layer, routes) {
-            isEligible[$0]
-        }
+        balancer.choose(
+            for: flights[flight].undecided, of: part.assignments, layer: part.layer, routes,
+            own: sharesWork && !isHedge ? ownShare.weight(flights[flight].kind) : 0
+        ) { isEligible[$0] }
         forming.reset(to: nil, count: records.count)
         // Expert by expert, so that a part of an answer needs no expert that another part needs too.
         for position in balancer.indices.indices {

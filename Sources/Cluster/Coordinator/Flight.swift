@@ -21,6 +21,11 @@ struct Flight {
     private var indexesHere: [Int32] = []
     /// What somebody is late with: the coordinator computes it too, expert by expert, unless it comes before.
     private var spare: [Int32] = []
+    /// Of the part, for its ``OwnShare``.
+    private(set) var kind = OwnShare.Kind(assignments: 0, isBesideAnother: false)
+    private var begunAt = ContinuousClock.now
+    /// Others were not done when everything that was to be computed here was.
+    var hasWaited = false
     /// By worker: not to be asked again for this part.
     var isExcluded: [Bool] = []
     /// The last reason for which a worker did not compute what it was to.
@@ -39,13 +44,17 @@ struct Flight {
     }
 
     /// Goes on to the next part, of which everything is undecided; false after the last.
-    mutating func nextPart(_ number: UInt64, workers: Int) -> Bool {
+    mutating func nextPart(_ number: UInt64, workers: Int, isBesideAnother: Bool, at now: ContinuousClock.Instant)
+        -> Bool
+    {
         guard !rest.isEmpty else { return false }
         let next = rest.prefix(DataMessage.maximumAssignments)
         rest = rest.dropFirst(next.count)
         part.assignments = UnsafeBufferPointer(rebasing: next)
         self.number = number
         missing = next.count
+        kind = OwnShare.Kind(assignments: next.count, isBesideAnother: isBesideAnother)
+        (begunAt, hasWaited) = (now, false)
         sources.reset(to: Self.nobody, count: next.count)
         asked.reset(to: 0, count: next.count)
         isExcluded.reset(to: false, count: workers)
@@ -64,6 +73,11 @@ struct Flight {
     mutating func decided() { undecided.removeAll(keepingCapacity: true) }
 
     mutating func ask(_ index: Int32) { asked[Int(index)] += 1 }
+
+    /// Of a part that is done: what it took for each assignment.
+    func seconds(at now: ContinuousClock.Instant) -> Double {
+        begunAt.duration(to: now).seconds / Double(max(1, part.assignments.count))
+    }
 
     /// One of those who were asked will not answer.
     mutating func unask(_ index: Int32) {

@@ -15,7 +15,8 @@ package struct LatencyHistory: Sendable {
 
     package init() {}
 
-    private static func sizeClass(of assignments: Int) -> Int {
+    /// The exponent of the largest power of two that is not more.
+    static func sizeClass(of assignments: Int) -> Int {
         let count = min(max(1, assignments), DataMessage.maximumAssignments)
         return Int.bitWidth - 1 - count.leadingZeroBitCount
     }

@@ -1,7 +1,7 @@
 package import Transformer
 
-/// Chooses, for each expert of a batch, which of the workers that hold it computes it: the expert with the most rows
-/// first, each by whoever would have the least to do with it. Its arrays keep their memory from batch to batch.
+/// Chooses, for each expert of a batch, which of the workers that hold it computes it, or the coordinator: the expert with
+/// the most rows first, each by whoever would be done with it first. Its arrays keep their memory from batch to batch.
 package struct LoadBalancer {
     /// Reading an expert's weights takes about as long as multiplying them with so many rows (`cluster/bench/kernels`).
     package static let readingInRows = 6
@@ -13,23 +13,25 @@ package struct LoadBalancer {
     private var order: [Int] = []
     /// The indices that were last chosen for, expert by expert.
     package private(set) var indices: [Int32] = []
-    /// By worker, in rows.
+    /// By worker, and behind them the coordinator's, in rows.
     private var loads: [Int] = []
 
     package init() {}
 
-    /// The worker chosen for an expert of the last batch, nil where none may be.
+    /// The worker chosen for an expert of the last batch; nil where none may be, or the coordinator is better.
     package func worker(for expert: Int32) -> Int? { chosen[Int(expert)] < 0 ? nil : chosen[Int(expert)] }
 
-    /// Chooses among the workers that `isEligible` allows.
-    /// - Parameter unsorted: the indices of those among the assignments that are to be computed.
+    /// Chooses among the workers that `isEligible` allows, and the coordinator.
+    /// - Parameters:
+    ///   - unsorted: the indices of those among the assignments that are to be computed.
+    ///   - own: how fast the coordinator is beside the mean of these workers; 0 leaves it what they cannot compute.
     package mutating func choose(
         for unsorted: [Int32], of assignments: UnsafeBufferPointer<ExpertAssignment>, layer: Int, _ routes: Routes,
-        isEligible: (_ worker: Int) -> Bool
+        own: Double, isEligible: (_ worker: Int) -> Bool
     ) {
         rows.reset(to: 0, count: routes.expertsPerLayer)
         chosen.reset(to: -1, count: routes.expertsPerLayer)
-        loads.reset(to: 0, count: routes.links.count)
+        loads.reset(to: 0, count: routes.links.count + 1)
         order.removeAll(keepingCapacity: true)
         for index in unsorted {
             let expert = Int(assignments[Int(index)].expert)
@@ -37,19 +39,37 @@ package struct LoadBalancer {
             rows[expert] += 1
         }
         order.sort { rows[$0] == rows[$1] ? $0 < $1 : rows[$0] > rows[$1] }
+        let here = routes.links.count
+        let ownWeight = own * Self.meanWeight(routes, isEligible)
+        for expert in order where !routes.holders(layer: layer, expert: expert).contains(where: isEligible) {
+            loads[here] += cost(of: expert)
+        }
         for expert in order {
-            let cost = Self.readingInRows + rows[expert]
+            let cost = cost(of: expert)
+            var soonest = Double.infinity
             for worker in routes.holders(layer: layer, expert: expert) where isEligible(worker) {
-                let best = chosen[expert]
-                if best < 0
-                    || (loads[worker] + cost) * routes.weights[best] < (loads[best] + cost) * routes.weights[worker]
-                {
-                    chosen[expert] = worker
-                }
+                let time = Double(loads[worker] + cost) / Double(routes.weights[worker])
+                if time < soonest { (soonest, chosen[expert]) = (time, worker) }
             }
-            if chosen[expert] >= 0 { loads[chosen[expert]] += cost }
+            if chosen[expert] >= 0, Double(loads[here] + cost) < soonest * ownWeight {
+                chosen[expert] = -1
+                loads[here] += cost
+            } else if chosen[expert] >= 0 {
+                loads[chosen[expert]] += cost
+            }
         }
         arrange(unsorted, of: assignments)
+    }
+
+    private func cost(of expert: Int) -> Int { Self.readingInRows + rows[expert] }
+
+    private static func meanWeight(_ routes: Routes, _ isEligible: (_ worker: Int) -> Bool) -> Double {
+        var (sum, count) = (0, 0)
+        for worker in routes.weights.indices where isEligible(worker) {
+            sum += routes.weights[worker]
+            count += 1
+        }
+        return count == 0 ? 0 : Double(sum) / Double(count)
     }
 
     /// A counting sort, after which `rows` says where each expert's indices end.

@@ -10,6 +10,8 @@ extension ClusterStatus {
         exposition.add("cluster_experts", "gauge", "Pairs of layer and expert.", experts)
         exposition.add("cluster_experts_unowned", "gauge", "Those that no worker owns.", unownedExperts)
         exposition.add("cluster_replicas", "gauge", "Copies of experts beyond the first.", replicas)
+        exposition.add(
+            "cluster_own_rows_total", "counter", "Rows that the coordinator computed itself.", rowsComputedHere)
         let states = Dictionary(grouping: workers, by: \.state)
         exposition.add(
             "cluster_workers", "gauge", "Members by state.",

@@ -15,11 +15,16 @@ struct StatusText {
     var summary: [String] {
         let state = status["ready"]?.bool == true ? "ready" : "not ready"
         let insecure = "INSECURE: messages are neither encrypted nor authenticated; see `shoal keygen --help`"
+        let isComputing = status["localExperts"]?.bool != false
+        let own =
+            "the coordinator computes "
+            + (status["sharesWork"]?.bool == true ? "a share of every batch" : "what no worker does")
+            + ": \(Self.count(status["rowsComputedHere"])) rows so far"
         return [
             "\(state); epoch \(text("epoch")), \(text("experts")) experts, \(text("unownedExperts")) with "
-                + (status["localExperts"]?.bool == false ? "nobody" : "the coordinator")
+                + (isComputing ? "the coordinator" : "nobody")
                 + ", \(text("replicas")) replicas (\(text("replication")))"
-        ] + (status["protection"]?.string == "insecure" ? [insecure] : [])
+        ] + (isComputing ? [own] : []) + (status["protection"]?.string == "insecure" ? [insecure] : [])
     }
 
     /// A table.
