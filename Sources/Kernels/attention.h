@@ -176,11 +176,14 @@ INLINE void dots_of_keys(
     }
 }
 
-/// score[h][i] = dot(q[h], key i) * scale, sixteen keys at a time, or twice sixteen where a page has as many to come.
+/// score[h][i] = dot(q[h], key i) * scale, sixteen keys at a time, or twice sixteen where a page has as many to come. The
+/// lanes of largest[h] grow to the largest scores.
 INLINE void attention_scores(
     int heads, const shoal_kv_pages *kv, shoal_kv_format format, size_t kv_head, const float *q, float scale,
-    size_t first, size_t last, float *scores) {
+    size_t first, size_t last, float *scores, f32x16 *largest) {
     size_t keys = last - first + 1;
+    f32x16 maxima[ATTENTION_SCORES];  // `largest`, to which stores of scores could not lead
+    for (int h = 0; h < heads; h++) maxima[h] = largest[h];
     const int most = ATTENTION_SCORES / heads > 1 ? 2 : 1;
     for (size_t at = first / LANES * LANES, vectors; at <= last; at += vectors * LANES) {
         size_t slot = at % kv->page_tokens;
@@ -198,12 +201,20 @@ INLINE void attention_scores(
             size_t from = at + v * LANES, begin = from < first ? first : from, end = smaller(from + LANES, last + 1);
             for (size_t h = 0; h < (size_t)heads; h++) {
                 f32x16 score = dots[h * vectors + v] * scale;
-                memcpy(
-                    scores + h * keys + begin - first, (const float *)&score + (begin - from),
-                    (end - begin) * sizeof *scores);
+                float *out = scores + h * keys + begin - first;
+                if (end - begin == LANES) {
+                    store(out, score, LANES);
+                    maxima[h] = larger(score, maxima[h]);
+                    continue;
+                }
+                for (size_t lane = begin - from; lane < end - from; lane++) {
+                    *out++ = score[lane];
+                    if (score[lane] > maxima[h][0]) maxima[h][0] = score[lane];
+                }
             }
         }
     }
+    for (int h = 0; h < heads; h++) largest[h] = maxima[h];
 }
 
 /// out[h][d...] += Σ p[h][i] v[i][d...] of `count` positions, for `heads` heads and an even number `chunks` of vectors of
@@ -256,28 +267,36 @@ INLINE void attention_group(
     const shoal_kv_pages *kv, shoal_kv_format format, size_t kv_head, int heads, const float *q, const uint16_t *sinks,
     float scale, size_t first, size_t last, float *scores, float *denominators, float *out) {
     size_t keys = last - first + 1, dim = kv->head_dim;
+    f32x16 largest[GROUP_HEADS], sums[GROUP_HEADS];
+    for (int j = 0; j < heads; j++) {
+        largest[j] = splat(shoal_bf16(sinks[j]));
+        sums[j] = splat(0);
+    }
     int h = 0;
     for (; h + ATTENTION_SCORE_HEADS <= heads; h += ATTENTION_SCORE_HEADS)
         attention_scores(
             ATTENTION_SCORE_HEADS, kv, format, kv_head, q + (size_t)h * dim, scale, first, last,
-            scores + (size_t)h * keys);
+            scores + (size_t)h * keys, largest + h);
     for (; h < heads; h++)
-        attention_scores(1, kv, format, kv_head, q + (size_t)h * dim, scale, first, last, scores + (size_t)h * keys);
+        attention_scores(
+            1, kv, format, kv_head, q + (size_t)h * dim, scale, first, last, scores + (size_t)h * keys, largest + h);
 
     float maxima[GROUP_HEADS];
-    f32x16 sums[GROUP_HEADS];
-    for (h = 0; h < heads; h++) {
-        maxima[h] = maximum_of(scores + (size_t)h * keys, keys, shoal_bf16(sinks[h]));
-        sums[h] = splat(0);
-    }
+    for (h = 0; h < heads; h++) maxima[h] = largest_of(largest[h]);
     memset(out, 0, (size_t)heads * dim * sizeof *out);
     for (size_t at = 0; at < keys; at += VALUES_AT_ONCE) {
         kv_cursor value = kv_at(kv, format, kv_head, first + at, last);
         size_t count = smaller(VALUES_AT_ONCE, keys - at);
         for (h = 0; h < heads; h++) {
             float *score = scores + (size_t)h * keys + at;
-            for (size_t i = 0; i < count; i += LANES)
+            // Lest memory rest meanwhile: the first lines of the next values, of another page for each head.
+            size_t later = first + at + VALUES_AT_ONCE + (size_t)h * kv->page_tokens;
+            const char *page =
+                later <= last ? value.first + kv->pages[later / kv->page_tokens] * kv->page_bytes : value.row;
+            for (size_t i = 0; i < count; i += LANES) {
+                ask_for((uintptr_t)page + i / LANES * 64);
                 sums[h] = add_exp(sums[h], score + i, count - i, maxima[h], score + i);
+            }
         }
         for (h = 0; h + ATTENTION_HEADS <= heads; h += ATTENTION_HEADS)
             attention_heads(

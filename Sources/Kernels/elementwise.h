@@ -134,13 +134,17 @@ static void bf16_to_f32(const uint16_t *x, size_t count, float *out) {
 }
 
 /// The largest of `x` and of `floor`, which stays when it is not a number.
+INLINE float largest_of(f32x16 x) {
+    float largest = x[0];
+    for (int lane = 1; lane < LANES; lane++) largest = x[lane] > largest ? x[lane] : largest;
+    return largest;
+}
+
 INLINE float maximum_of(const float *x, size_t count, float floor) {
     f32x16 largest = splat(floor);
     for (size_t i = 0; i < count; i += LANES)
         largest = larger(lanes_below(count - i) ? load(x + i, count - i) : splat(floor), largest);
-    float maximum = largest[0];
-    for (int lane = 1; lane < LANES; lane++) maximum = largest[lane] > maximum ? largest[lane] : maximum;
-    return maximum;
+    return largest_of(largest);
 }
 
 /// sums + exp(x - maximum) for up to sixteen elements of which `left` exist; the terms go to `terms` unless it is NULL.
