@@ -11,7 +11,7 @@ from spread import Spread, rate
 WORKERS = 3
 
 
-def measure(spread, options, sequences, *, is_spread):
+def measure(spread, options, sequences, *, is_spread, local="none"):
     """(tokens a second of all sequences together, bytes of tensors sent and received for a token)."""
 
     def traffic():
@@ -19,7 +19,7 @@ def measure(spread, options, sequences, *, is_spread):
         tokens = sum(metrics[f'tokens_total{{kind="{kind}"}}'] for kind in ("prompt", "generated"))
         return sum(worker["bytesSent"] + worker["bytesReceived"] for worker in workers), tokens
 
-    with spread.cluster(["--local-experts", "none"], ["--threads", "1"], is_spread=is_spread) as server:
+    with spread.cluster(["--local-experts", local], ["--threads", "1"], is_spread=is_spread) as server:
         # The first run reads the weights from the disk.
         rate(server, sequences, 8)
         bytes_before, tokens_before = traffic()
@@ -49,18 +49,20 @@ def main():
         )
         print(f"{'sequences':>9}{'loopback':>10}{'hosts':>8}{'ratio':>7}   expected of a step")
         for sequences in map(int, options.sequences.split(",")):
-            near, far = [], []
+            near, far, shared = [], [], []
             for _ in range(options.rounds):
                 near.append(measure(spread, options, sequences, is_spread=False))
                 far.append(measure(spread, options, sequences, is_spread=True))
-            loopback, reached = (statistics.median(found for found, _ in runs) for runs in (near, far))
+                shared.append(measure(spread, options, sequences, is_spread=True, local="share"))
+            loopback, reached, sharing = (statistics.median(found for found, _ in runs) for runs in (near, far, shared))
             size = sequences * statistics.median(count for _, count in far)
             step = sequences / loopback
             expected = step + layers * trip + size / link
             print(
                 f"{sequences:9}{loopback:10.1f}{reached:8.1f}{reached / loopback:7.2f}   {step * 1e3:.1f} ms on loopback + "
                 f"{layers} layers x {trip * 1e3:g} ms + {size / 1e3:.0f} kB / {options.megabits} Mbit/s = {expected * 1e3:.1f} ms, "
-                f"{sequences / expected:.1f} tokens/s; reached {reached * expected / sequences:.2f} of that", flush=True,
+                f"{sequences / expected:.1f} tokens/s; reached {reached * expected / sequences:.2f} of that; "
+                f"with the coordinator computing a share {sharing:.1f}", flush=True,
             )  # fmt: skip
 
 

@@ -54,7 +54,8 @@ def main():
             for mode in MODES:
                 for delay in (0, options.delay):
                     environment = {"SHOAL_MICRO_BATCHES": mode}
-                    with spread.cluster([], worker_flags, environment, is_spread=delay > 0) as server:
+                    flags = ["--local-experts", "spare"]
+                    with spread.cluster(flags, worker_flags, environment, is_spread=delay > 0) as server:
                         found = rate(server, options.sequences, options.tokens)
                     rates.setdefault((mode, delay), []).append(found)
     medians = {key: statistics.median(values) for key, values in rates.items()}

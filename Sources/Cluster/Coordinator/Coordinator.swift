@@ -122,7 +122,7 @@ public final class Coordinator: Sendable {
         if options.verifyRate > 0, !hasLocalExperts {
             log(
                 .info,
-                "what workers return is not verified: local experts are off, so there is nothing to compare it with")
+                "what workers return is not verified: --local-experts none leaves nothing to compare it with")
         }
         log(
             .info, "waiting for workers",

@@ -195,13 +195,14 @@ package struct Dispatcher {
         let what = "expert \(assignment.expert) of layer \(flights[flight].part.layer)"
         guard !holders.isEmpty else {
             throw ClusterError(
-                "\(what) has no owner, and local experts are off; add a worker, or memory to one")
+                "\(what) has no owner, and the coordinator computes none (--local-experts none); add a worker, or memory "
+                    + "to one")
         }
         if let holder = holders.first(where: { !flights[flight].isExcluded[$0] && !records[$0].isGone }) {
             return holder
         }
         throw ClusterError(
             "\(what) cannot be computed: \(flights[flight].misfortune ?? "its workers are gone"), no other worker has "
-                + "it, and local experts are off; add a worker, or start the coordinator with local experts")
+                + "it, and the coordinator computes none (--local-experts none); add a worker")
     }
 }
