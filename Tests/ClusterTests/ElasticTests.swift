@@ -102,7 +102,7 @@ import Transformer
         #expect(
             Set(status.keys) == [
                 "ready", "epoch", "experts", "unownedExperts", "replicas", "replication", "hottest", "localExperts",
-                "protection", "workers", "holdOffs", "dropped",
+                "sharesWork", "rowsComputedHere", "protection", "workers", "holdOffs", "dropped",
             ])
         let worker = try #require((status["workers"] as? [[String: Any]])?.first)
         #expect(
