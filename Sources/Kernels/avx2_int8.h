@@ -14,6 +14,7 @@
 #define Q8_OFFSET 0
 #endif
 #define PAIRED_TOKENS SIZE_MAX
+#define DECODES_AHEAD 0
 #define FEW_TOKENS 2
 #define MXFP4_OFFSET 12
 #define MXFP4_X_OFFSET 128

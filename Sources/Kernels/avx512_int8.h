@@ -5,9 +5,10 @@
 
 #define TOKENS 8
 // Whose sums, and those of their dot products, fit the registers.
-#define TOKENS_AT_ONCE(kind, tiles) ((tiles) == 1 ? TOKENS : (kind) == Q8_BY_16 ? 4 : 7)
+#define TOKENS_AT_ONCE(kind, tiles) ((tiles) == 1 ? TOKENS : (kind) == Q8_BY_16 ? 4 : 6)
 #define PAIRED_TOKENS 16
-#define FEW_TOKENS 8
+#define DECODES_AHEAD 1
+#define FEW_TOKENS 7
 #ifdef VBMI
 #define FEW_TRANSPOSED 3
 #else
@@ -92,6 +93,8 @@ INLINE void add_product(f32x16 *sums, f32x16 a, f32x16 b) {
     __asm__("vfmadd231ps %2, %1, %0" : "+v"(*sums) : "v"(a), "v"(b));
 }
 
+#include "mxfp4_decode.h"
+
 /// sums[tile * tokens + t] += the products of `tokens` tokens with the tiles over `blocks` blocks, the first of them at
 /// index `at` of x.
 INLINE void q8_products(
@@ -103,6 +106,7 @@ INLINE void q8_products(
     const float *w_scales = w->scales, *starts = w->starts, *x_scales = x->scales + at;
     const int8_t(*x_values)[SHOAL_BLOCK] = x->values + at, (*x_low)[SHOAL_BLOCK] = x->low + at;
     const int32_t *offsets = x->offsets + at;
+    size_t decodes = kind == MXFP4_BY_8 && w->next ? w->next->blocks : 0;
     f32x16 results[2 * TOKENS];
 #pragma clang loop unroll(full)
     for (int j = 0; j < tiles * tokens; j++) results[j] = sums[j];
@@ -145,6 +149,9 @@ INLINE void q8_products(
             else
                 add_product(&results[j], _mm512_cvtepi32_ps(dots[j]), x_scale * scale);
         }
+        // The loop around is unrolled for each number of tokens; this one need not be.
+#pragma clang loop unroll(disable)
+        for (size_t tile = 0; tile < 2 && b < decodes; tile++) mxfp4_tiles_decode(w->next, tile, b);
         values += SHOAL_TILE_ROWS * SHOAL_BLOCK;
         w_scales += LANES;
         if (kind == MXFP4_BY_8) starts += LANES;

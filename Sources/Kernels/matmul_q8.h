@@ -6,11 +6,13 @@
 //
 // The including file defines `words_of_rows`, `decode_mxfp4_bytes` and `q8_products`; TOKENS (4, 6 or 8) and, for so many
 // tiles, TOKENS_AT_ONCE: how many the inner loop takes at once; PAIRED_TOKENS: from how many on int8
-// matrices go two tiles at a time; Q8_OFFSET, by how much int8 weights exceed the true ones; MXFP4_X_OFFSET, by how much the
-// activations that meet decoded weights do: what makes up for that is found once for all tokens, while decoding.
+// matrices go two tiles at a time; DECODES_AHEAD: whether `q8_products` decodes MXFP4 on its way; Q8_OFFSET, by how much int8
+// weights exceed the true ones; MXFP4_X_OFFSET, by how much the activations that meet decoded weights do: what makes up for
+// that is found once for all tokens, while decoding.
 #ifndef SHOAL_MATMUL_Q8_H
 #define SHOAL_MATMUL_Q8_H
 
+#include "mxfp4_decode.h"
 #include "q8_fill.h"
 
 /// Where the results of one or two tiles go.
@@ -45,9 +47,9 @@ INLINE void move_sums(int is_after, int tiles, f32x16 *sums, const q8_slice *x, 
     }
 }
 
-/// Blocks [block, block + blocks) of the slice, for all its tokens. Meanwhile `ahead_bytes` a block are asked for, by each
-/// group its part: the memory must not wait for the groups behind the first. With the first blocks go the lines of y, which
-/// would otherwise all be missing at once when the sums are stored.
+/// Blocks [block, block + blocks) of the slice, for all its tokens, the last group of which may put others in their place.
+/// Meanwhile `ahead_bytes` a block are asked for, by each group its part: the memory must not wait for the groups behind the
+/// first. With the first blocks go the lines of y, which would otherwise all be missing at once when the sums are stored.
 INLINE void q8_tile_group(
     product_kind kind, int tiles, const tile_blocks *w, const q8_slice *x, size_t block, size_t blocks,
     size_t ahead_bytes, const tile_results *results, f32x16 *sums) {
@@ -57,6 +59,7 @@ INLINE void q8_tile_group(
     for (size_t group = 0; group < x->groups; group++) {
         size_t end = group_begin(x, group + 1), asks = lines * (group + 1) / x->groups, tokens = end - begin;
         part.ahead_lines = asks - asked;
+        part.next = end == x->tokens ? w->next : NULL;
         if (block == 0)
             for (size_t t = begin; t < end; t++)
                 for (size_t n = 0; n < results->rows; n += SHOAL_TILE_ROWS)
@@ -82,76 +85,36 @@ INLINE void q8_tile_group(
     }
 }
 
-/// The thirty-two rows of two MXFP4 tiles. The last tiles may lack rows: the last row stands in for them, and their
-/// results are not stored.
-typedef struct {
-    const uint8_t *codes[2 * SHOAL_TILE_ROWS];
-    const uint8_t *scales[2 * SHOAL_TILE_ROWS];
-} mxfp4_rows;
-
-INLINE mxfp4_rows mxfp4_rows_at(const shoal_mxfp4_matrix *w, size_t n, size_t rows) {
-    mxfp4_rows at;
-    for (size_t r = 0; r < 2 * SHOAL_TILE_ROWS; r++) {
-        size_t index = (n + smaller(r, rows - 1)) * (w->columns / SHOAL_BLOCK);
-        at.codes[r] = w->blocks + index * (SHOAL_BLOCK / 2);
-        at.scales[r] = w->scales + index;
-    }
-    return at;
-}
-
-/// The block at `offset` of each of sixteen rows, decoded: [8][16 rows][4 columns], even columns first. And the bits that
-/// its dot products begin with: the rows' anchors, less what the activations' offset will add.
-INLINE void decode_mxfp4_block(
-    const uint8_t *const rows[SHOAL_TILE_ROWS], size_t offset, const float *anchors, uint8_t *values, float *starts) {
-    i32x16 words[4];
-    words_of_rows(rows, offset, words);
-    u8x64 even_sums = 0, odd_sums = 0;  // within 4 * 12 of zero
-    for (int i = 0; i < 4; i++) {
-        u8x64 even, odd;
-        decode_mxfp4_bytes(0, (u8x64)words[i], &even, &odd);
-        memcpy(values + i * 64, &even, sizeof even);
-        memcpy(values + (i + 4) * 64, &odd, sizeof odd);
-        even_sums += even, odd_sums += odd;
-    }
-    const u8x64 offsets = MXFP4_X_OFFSET;
-    i32x16 excess = add_dots((i32x16)0, offsets, (i8x64)even_sums, offsets, (i8x64)odd_sums);
-    store(starts, (f32x16)((i32x16)load(anchors, LANES) - excess), LANES);
-}
-
-INLINE void mxfp4_tiles(
+/// Tiles n / 16 and the next one of an MXFP4 matrix.
+INLINE void mxfp4_pair(
     const shoal_mxfp4_matrix *w, size_t n, const q8_slice *x, size_t first_block, const tile_results *results) {
-    uint8_t values[2][GROUP_BLOCKS][SHOAL_TILE_ROWS * SHOAL_BLOCK] __attribute__((aligned(64)));
-    float scales[2][GROUP_BLOCKS * LANES] __attribute__((aligned(64)));
-    float starts[2][GROUP_BLOCKS * LANES] __attribute__((aligned(64)));
-    tile_blocks pair = {
-        .values = values[0][0],
-        .values_step = sizeof values[0],
-        .scales = scales[0],
-        .starts = starts[0],
-        .scales_step = GROUP_BLOCKS * LANES,
-    };
-    size_t row_blocks = w->columns / SHOAL_BLOCK;
-    mxfp4_rows rows = mxfp4_rows_at(w, n, results->rows);
+    mxfp4_decoded decoded;
+    mxfp4_tiles tiles = mxfp4_tiles_at(w, n, results->rows, &decoded);
     // The next two tiles are asked for in order of address: the hardware does not foresee thirty-two streams. Where
     // there are none, or the slice has not all their columns, these two are asked for again, which costs little.
-    size_t next = (results->has_next && x->blocks == row_blocks ? n + 2 * SHOAL_TILE_ROWS : n) * row_blocks;
+    int has_next = results->has_next && x->blocks == tiles.row_blocks;
+    size_t next = (has_next ? n + 2 * SHOAL_TILE_ROWS : n) * tiles.row_blocks;
     const uint8_t *next_codes = w->blocks + next * (SHOAL_BLOCK / 2), *next_scales = w->scales + next;
     tile_sums sums;
     move_sums(0, 2, sums, x, results);
+    mxfp4_tiles_take_blocks(&tiles, first_block, smaller(GROUP_BLOCKS, x->blocks));
+    mxfp4_tiles_decode_all(&tiles);
     for (size_t b = 0; b < x->blocks; b += GROUP_BLOCKS) {
-        size_t blocks = smaller(GROUP_BLOCKS, x->blocks - b);
-        for (size_t tile = 0; tile < 2; tile++) {
-            const uint8_t *const *codes = rows.codes + tile * SHOAL_TILE_ROWS;
-            mxfp4_anchors(rows.scales + tile * SHOAL_TILE_ROWS, row_blocks, first_block + b, blocks, scales[tile]);
-            for (size_t i = 0; i < blocks; i++) {
-                if (i % 4 == 0) ask_for((uintptr_t)next_scales + (2 * b + tile * blocks + i) * SHOAL_TILE_ROWS);
-                decode_mxfp4_block(
-                    codes, (first_block + b + i) * (SHOAL_BLOCK / 2), scales[tile] + i * LANES, values[tile][i],
-                    starts[tile] + i * LANES);
-            }
-        }
-        pair.ahead = (uintptr_t)next_codes + 2 * b * (SHOAL_TILE_ROWS * SHOAL_BLOCK / 2);
+        size_t blocks = tiles.blocks, after = b + blocks;
+        for (size_t i = 0; i < 2 * blocks * SHOAL_TILE_ROWS; i += 64)
+            ask_for((uintptr_t)next_scales + 2 * b * SHOAL_TILE_ROWS + i);
+        tile_blocks pair = {
+            .values = decoded.values[0][0],
+            .values_step = sizeof decoded.values[0],
+            .scales = tiles.anchors[0],
+            .starts = decoded.starts[0],
+            .scales_step = GROUP_BLOCKS * LANES,
+            .ahead = (uintptr_t)next_codes + 2 * b * (SHOAL_TILE_ROWS * SHOAL_BLOCK / 2),
+            .next = &tiles,
+        };
+        mxfp4_tiles_take_blocks(&tiles, first_block + after, smaller(GROUP_BLOCKS, x->blocks - after));
         q8_tile_group(MXFP4_BY_8, 2, &pair, x, b, blocks, SHOAL_TILE_ROWS * SHOAL_BLOCK, results, sums);
+        if (!DECODES_AHEAD) mxfp4_tiles_decode_all(&tiles);
     }
     move_sums(1, 2, sums, x, results);
 }
@@ -209,7 +172,7 @@ INLINE void matmul_q8(
                     .bias = bias && b + slice.blocks == row_blocks ? bias + n : NULL,
                 };
                 if (kind == MXFP4_BY_8)
-                    mxfp4_tiles(w, n, &slice, b, &results);
+                    mxfp4_pair(w, n, &slice, b, &results);
                 else if (results.rows > SHOAL_TILE_ROWS)
                     q8_tiles(kind, 2, w, n, &slice, b, &results);
                 else

@@ -10,6 +10,7 @@
 #define TOKENS 4
 #define TOKENS_AT_ONCE(kind, tiles) TOKENS
 #define PAIRED_TOKENS SIZE_MAX
+#define DECODES_AHEAD 0
 #define FEW_TOKENS 2
 #define MXFP4_OFFSET 0
 #define MXFP4_X_OFFSET 0

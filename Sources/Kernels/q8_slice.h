@@ -47,6 +47,7 @@ typedef struct {
     size_t values_step, scales_step;  // from the first tile to the second
     uintptr_t ahead;                  // bytes that will be needed later, to be asked for meanwhile:
     size_t ahead_lines;               // so many cache lines with each block
+    struct mxfp4_tiles *next;         // blocks to be decoded into the place of these as they are read; NULL if none
 } tile_blocks;
 
 /// Asks for some cache lines; returns where the next are. Not unrolled: they are few, and each block asks.
