@@ -102,7 +102,7 @@ INLINE void mxfp4_pair(
     for (size_t b = 0; b < x->blocks; b += GROUP_BLOCKS) {
         size_t blocks = tiles.blocks, after = b + blocks;
         for (size_t i = 0; i < 2 * blocks * SHOAL_TILE_ROWS; i += 64)
-            ask_for((uintptr_t)next_scales + 2 * b * SHOAL_TILE_ROWS + i);
+            ask_for_next((uintptr_t)next_scales + 2 * b * SHOAL_TILE_ROWS + i);
         tile_blocks pair = {
             .values = decoded.values[0][0],
             .values_step = sizeof decoded.values[0],

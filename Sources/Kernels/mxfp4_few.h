@@ -110,7 +110,7 @@ INLINE void few_products(
 #pragma clang loop unroll(full)
             for (size_t r = 0; r < 4; r++) {
                 size_t at = (quarter * 4 + r) * row_bytes + quad * sizeof(u8x64);
-                ask_for(ahead);
+                ask_for_next(ahead);
                 ahead += sizeof(u8x64);
                 u8x64 bytes;
                 memcpy(&bytes, codes + at, sizeof bytes);
@@ -154,7 +154,7 @@ INLINE void few_products_transposed(
             i32x16 rows[4];
 #pragma clang loop unroll(full)
             for (size_t i = 0; i < 4; i++) {
-                ask_for(ahead);
+                ask_for_next(ahead);
                 ahead += sizeof(u8x64);
                 memcpy(&rows[i], codes + (i * 4 + r) * row_bytes + quad * sizeof(u8x64), sizeof rows[i]);
             }
@@ -204,7 +204,7 @@ INLINE void few_tile(
         float anchors[SCALES_AT_ONCE * LANES] __attribute__((aligned(64)));
         mxfp4_anchors(scales, row_blocks, first, SCALES_AT_ONCE, anchors);
         for (size_t line = 0; line < SCALES_AT_ONCE * SHOAL_TILE_ROWS; line += 64)
-            ask_for((uintptr_t)scales[0] + ahead + line);
+            ask_for_next((uintptr_t)scales[0] + ahead + line);
         const uint8_t *group = codes + first * (SHOAL_BLOCK / 2);
         uintptr_t group_ahead = (uintptr_t)codes + ahead * (SHOAL_BLOCK / 2);
         size_t begin = (b - first) / QUAD;

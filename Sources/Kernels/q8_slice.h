@@ -53,7 +53,7 @@ typedef struct {
 /// Asks for some cache lines; returns where the next are. Not unrolled: they are few, and each block asks.
 INLINE uintptr_t prefetch_ahead(uintptr_t ahead, size_t lines) {
 #pragma clang loop unroll(disable)
-    for (; lines > 0; lines--, ahead += 64) ask_for(ahead);
+    for (; lines > 0; lines--, ahead += 64) ask_for_next(ahead);
     return ahead;
 }
 

@@ -68,6 +68,9 @@ INLINE f32x16 splat_bf16(uint16_t x) {
 /// second-level cache: more lines can be on their way there than to the first.
 INLINE void ask_for(uintptr_t address) { __builtin_prefetch((const void *)address, 0, 2); }
 
+/// The same for the next weights: they come to the first-level cache, which gets more of the memory than the second does.
+INLINE void ask_for_next(uintptr_t address) { __builtin_prefetch((const void *)address, 0, 3); }
+
 /// The same for a line that will be written: it comes to the first-level cache, and leaves the other cores'.
 INLINE void ask_to_write(const float *address) { __builtin_prefetch(address, 1, 3); }
 

@@ -41,7 +41,7 @@ package struct LoadBalancer {
         order.sort { rows[$0] == rows[$1] ? $0 < $1 : rows[$0] > rows[$1] }
         let here = routes.links.count
         let ownWeight = own * Self.meanWeight(routes, isEligible)
-        for expert in order where !routes.holders(layer: layer, expert: expert).contains(where: isEligible) {
+        for expert in order where own > 0 && !routes.holders(layer: layer, expert: expert).contains(where: isEligible) {
             loads[here] += cost(of: expert)
         }
         for expert in order {

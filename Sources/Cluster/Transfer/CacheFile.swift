@@ -7,6 +7,8 @@ import Foundation
 /// bytes call for. So a file that was cut, changed or mixed up is found out, whatever happened to it.
 struct CacheFile {
     static let headerBytes = 4096
+    /// The header's first line; another where what follows means something else.
+    private static let kind = "shoal expert 2"
 
     let checkpoint: [UInt8]
     let expert: ExpertID
@@ -17,12 +19,15 @@ struct CacheFile {
 
     var byteCount: Int { Self.headerBytes + chunks.expertBytes }
 
+    /// Where a chunk is in the file.
+    static func offset(_ chunk: Range<Int>) -> Int { headerBytes + chunk.lowerBound }
+
     /// The first page of a file with chunks of these digests.
     func header(_ digests: [ChunkDigest]) -> [UInt8] {
         var digest = SHA256()
         for chunk in digests { chunk.withUnsafeBytes { digest.update($0) } }
         let text = """
-            shoal expert 2
+            \(Self.kind)
             checkpoint \(hexadecimal(checkpoint))
             layer \(expert.layer)
             expert \(expert.expert)
@@ -33,12 +38,12 @@ struct CacheFile {
         return Array(text.utf8) + [UInt8](repeating: 0, count: Self.headerBytes - text.utf8.count)
     }
 
-    /// Whether an open file is whole and intact. Reads rather than maps, so that a file that is cut short meanwhile is
+    /// Whether an open file is whole, intact, and of this kind. Reads rather than maps, so that a file that is cut short meanwhile is
     /// found out, and not a SIGBUS.
     func isIntact(_ descriptor: Int32) -> Bool {
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_size == byteCount,
-            let header = Self.read(descriptor, 0..<Self.headerBytes)
+            let header = Self.header(of: descriptor), header.starts(with: Self.kind.utf8)
         else { return false }
         var digests: [ChunkDigest] = []
         for index in 0..<chunks.count {
@@ -48,17 +53,17 @@ struct CacheFile {
         return header == self.header(digests)
     }
 
-    /// Of a range of the expert's bytes; nil when they cannot be read.
-    static func digest(_ descriptor: Int32, _ range: Range<Int>) -> ChunkDigest? {
-        withUnsafeTemporaryAllocation(byteCount: range.count, alignment: 64) {
-            read(descriptor, at: headerBytes + range.lowerBound, into: $0)
+    /// Of a chunk; nil when it cannot be read.
+    static func digest(_ descriptor: Int32, _ chunk: Range<Int>) -> ChunkDigest? {
+        withUnsafeTemporaryAllocation(byteCount: chunk.count, alignment: 64) {
+            read(descriptor, at: offset(chunk), into: $0)
                 ? SHA256.ofLeaves(UnsafeRawBufferPointer($0)) : nil
         }
     }
 
-    private static func read(_ descriptor: Int32, _ range: Range<Int>) -> [UInt8]? {
-        var bytes = [UInt8](repeating: 0, count: range.count)
-        return bytes.withUnsafeMutableBytes { read(descriptor, at: range.lowerBound, into: $0) } ? bytes : nil
+    private static func header(of descriptor: Int32) -> [UInt8]? {
+        var bytes = [UInt8](repeating: 0, count: headerBytes)
+        return bytes.withUnsafeMutableBytes { read(descriptor, at: 0, into: $0) } ? bytes : nil
     }
 
     /// False when the file ends before, or cannot be read.

@@ -35,7 +35,7 @@ final class PartialExpert: @unchecked Sendable {
     /// Takes a chunk that is right. A file that cannot be written is given up.
     /// - Throws: ``ClusterError`` when there is no memory in its place.
     func keep(_ index: Int, _ bytes: UnsafeRawBufferPointer) throws {
-        let offset = CacheFile.headerBytes + chunks.range(index).lowerBound
+        let offset = CacheFile.offset(chunks.range(index))
         if case .file(let file) = place, !CacheFile.write(file.descriptor, at: offset, bytes) {
             file.discard()
             try moveToMemory(from: file)
@@ -61,7 +61,7 @@ final class PartialExpert: @unchecked Sendable {
         let wanted = kept.count
         kept = kept.filter { index in
             let bytes = part(index, of: memory)
-            let offset = CacheFile.headerBytes + chunks.range(index).lowerBound
+            let offset = CacheFile.offset(chunks.range(index))
             return index < digests.count && CacheFile.read(file.descriptor, at: offset, into: bytes)
                 && SHA256.ofLeaves(UnsafeRawBufferPointer(bytes)) == digests[index]
         }

@@ -31,14 +31,16 @@ public final class WeightCache: Sendable {
         signal(SIGXFSZ, SIG_IGN)
     }
 
-    /// The expert, mapped; nil when it is not here, or was damaged and is now removed.
+    /// The expert, mapped; nil when it is not here, or was damaged or of another version and is now removed.
     func open(_ file: CacheFile) -> WeightMemory? {
         let path = directory.appending(path: file.path).path
         let descriptor = Foundation.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }
         guard file.isIntact(descriptor) else {
-            log(.warning, "a file of the cache is damaged; the expert is fetched again", [("file", path)])
+            log(
+                .warning, "a file of the cache is damaged, or of another version; the expert is fetched again",
+                [("file", path)])
             unlink(path)
             return nil
         }

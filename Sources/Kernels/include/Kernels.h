@@ -161,8 +161,8 @@ typedef struct {
     /// Ranges of 64 rows and more are fastest: each call prepares the activations anew, and prefetches no range but its
     /// own.
     /// int8 activations: acc = fma((float)dot, scale_x * scale_w, acc) per block.
-    /// MXFP4 weights enter the dot doubled, as integers, with scale_w = 2^(scale - 128), where scales above 232,
-    /// no model of this earth has) count as 232, and acc = fma((float)dot * scale_w, scale_x, acc).
+    /// MXFP4 weights enter the dot doubled, as integers, with scale_w = 2^(scale - 128), where scales above 232
+    /// (2^105: no model has them) count as 232, and acc = fma((float)dot * scale_w, scale_x, acc).
     void (*matmul_mxfp4_q8)(
         const shoal_mxfp4_matrix *w, const shoal_q8_rows *x, size_t row_begin, size_t row_end, float *y,
         size_t y_stride);
