@@ -250,9 +250,6 @@ static void mxfp4_few(
         case 6: return mxfp4_for(6, w, x, row_begin, row_end, y, y_stride);
         case 7: return mxfp4_for(7, w, x, row_begin, row_end, y, y_stride);
 #endif
-#if FEW_TOKENS > 7
-        case 8: return mxfp4_for(8, w, x, row_begin, row_end, y, y_stride);
-#endif
     }
 }
 

@@ -38,8 +38,8 @@ struct CacheFile {
         return Array(text.utf8) + [UInt8](repeating: 0, count: Self.headerBytes - text.utf8.count)
     }
 
-    /// Whether an open file is whole, intact, and of this kind. Reads rather than maps, so that a file that is cut short meanwhile is
-    /// found out, and not a SIGBUS.
+    /// Whether an open file is whole, intact, and of this kind. Reads rather than maps, so that a file that is cut short
+    /// meanwhile is found out, and not a SIGBUS.
     func isIntact(_ descriptor: Int32) -> Bool {
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_size == byteCount,
